@@ -1,0 +1,90 @@
+# Two commands matter: `make run` and `make test`. Both set everything up first; a second time that costs nothing.
+# Only Python 3.11+ and make are needed. Package indexes come from your own pip or uv settings, never from here.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CLIENTS := .clients
+BENCH := .bench
+
+.PHONY: setup run test test-long check fix bench lock clean
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help:
+	@echo "make run        start the server with an embedded model; prints a curl line that works"
+	@echo "make test       the default test suite"
+	@echo "make test-long  soak, chaos and fuzz tests"
+	@echo "make check      format, lint, types, import layers, lock files"
+	@echo "make bench      the gateway against nginx, Envoy and LiteLLM, in one run"
+
+# The stamp is named after the locks' content, so nothing is done while they stay the same.
+RUN_STAMP := $(VENV)/.run-$(shell cat requirements.lock pyproject.toml 2>/dev/null | cksum | cut -d' ' -f1)
+DEV_STAMP := $(VENV)/.dev-$(shell cat requirements-dev.lock pyproject.toml 2>/dev/null | cksum | cut -d' ' -f1)
+CLIENTS_STAMP := $(CLIENTS)/.done-$(shell cat tests/clients/requirements.lock tests/clients/node/package.json 2>/dev/null | cksum | cut -d' ' -f1)
+
+$(BIN)/uv:
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "steelyard needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Set PYTHON=/path/to/python3.11.")'
+	@$(PYTHON) -m venv $(VENV) || { echo "python3-venv is missing: apt-get install python3-venv"; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv>=0.13,<0.14"
+
+define install
+	@test -x $(BIN)/uv || $(MAKE) --no-print-directory $(BIN)/uv
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r $(1) \
+	  || $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(1)
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
+endef
+
+$(RUN_STAMP):
+	$(call install,requirements.lock)
+	@rm -f $(VENV)/.run-*; touch $@
+
+$(DEV_STAMP): $(RUN_STAMP)
+	$(call install,requirements-dev.lock)
+	@rm -f $(VENV)/.dev-*; touch $@
+
+# The vendors' own SDKs, in a venv and a node_modules of their own: they judge the wire and never mix with the product.
+$(CLIENTS_STAMP): $(RUN_STAMP)
+	@$(PYTHON) -m venv $(CLIENTS)
+	@$(BIN)/uv pip install --quiet --python $(CLIENTS)/bin/python --require-hashes -r tests/clients/requirements.lock
+	@command -v npm >/dev/null || $(BIN)/uv pip install --quiet --python $(CLIENTS)/bin/python --require-hashes -r tests/clients/node/requirements.lock
+	@cd tests/clients/node && PATH="$$PATH:$(abspath $(CLIENTS))/bin" npm ci --silent --no-audit --no-fund
+	@rm -f $(CLIENTS)/.done-*; touch $@
+
+setup: $(RUN_STAMP)
+	@$(BIN)/steelyard models pull > /dev/null
+
+run: $(RUN_STAMP)
+	@exec $(BIN)/steelyard quickstart
+
+test: $(DEV_STAMP) $(CLIENTS_STAMP)
+	@$(BIN)/python -m pytest
+
+test-long: $(DEV_STAMP) $(CLIENTS_STAMP)
+	@$(BIN)/python -m pytest -m long -s
+
+check: $(DEV_STAMP)
+	@$(BIN)/ruff format --check src tests bench
+	@$(BIN)/ruff check src tests bench
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+	@! grep -nE 'https?://|--index-url|--find-links|"resolved"' *.lock tests/clients/*.lock tests/clients/node/*.lock tests/clients/node/package-lock.json bench/*.lock \
+	  || { echo "a lock file names an address"; exit 1; }
+
+fix: $(DEV_STAMP)
+	@$(BIN)/ruff check --fix src tests bench
+	@$(BIN)/ruff format src tests bench
+
+bench: $(DEV_STAMP)
+	@$(BIN)/python -m bench
+
+LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-annotate
+lock: $(RUN_STAMP)
+	@$(LOCK) pyproject.toml -o requirements.lock
+	@$(LOCK) pyproject.toml --group dev -o requirements-dev.lock
+	@$(LOCK) tests/clients/requirements.in -o tests/clients/requirements.lock
+	@$(LOCK) tests/clients/node/requirements.in -o tests/clients/node/requirements.lock
+	@$(LOCK) bench/requirements.in -o bench/requirements.lock
+
+clean:
+	@rm -rf $(VENV) $(CLIENTS) $(BENCH) .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,387 @@
+"""The only module that knows every concrete class: each role's objects are put together here, and nowhere else.
+
+A role is a process: `python -m steelyard.assembly ROLE`, its orders one line of JSON on standard input. When standard
+input ends, the supervisor is gone and the process goes too, at once, so that the port is free for a new start.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import uvloop
+
+from steelyard.base.errors import SetupFault
+from steelyard.base.jsondoor import encode
+from steelyard.base.logs import open_log
+from steelyard.base.metrics import Registry
+from steelyard.base.metrics_port import open_metrics_port
+from steelyard.canon.model import Model, Price, Target
+from steelyard.config import Provider, Settings, price_micros, resolve_secret
+
+FACE_SOCKET = "face.sock"
+DRAIN_S = 10
+BACKLOG = 2048
+
+
+class Orders(msgspec.Struct, frozen=True):
+    """What the supervisor tells a process."""
+
+    settings: Settings
+    boot_id: str
+    master_key: str
+    #: gateway: the inherited listening socket
+    listen_fd: int = -1
+    #: engine host: which model
+    model: str = ""
+
+
+def read_orders() -> Orders:
+    """Waits for the orders; meanwhile the imports above were done."""
+    line = sys.stdin.buffer.readline()
+    if not line:
+        sys.exit(0)
+    return msgspec.json.decode(line, type=Orders)
+
+
+def engine_socket(settings: Settings, name: str) -> Path:
+    """Where an engine host listens."""
+    return settings.run_dir / f"engine-{name}.sock"
+
+
+async def _die_with_parent() -> None:
+    """Ends the process when the supervisor has gone: journals are written, so nothing answered is lost."""
+    reader = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    await reader.read()
+    os._exit(1)
+
+
+@contextlib.asynccontextmanager
+async def _background(*coroutines: Any) -> AsyncIterator[None]:
+    tasks = [asyncio.create_task(one) for one in coroutines]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _make_server(config: Any) -> Any:
+    """A uvicorn server that leaves signals to us: SIGTERM drains, SIGINT is the supervisor's business."""
+    import uvicorn
+
+    class Server(uvicorn.Server):
+        @contextlib.contextmanager
+        def capture_signals(self):  # type: ignore[no-untyped-def]
+            loop = asyncio.get_running_loop()
+            loop.add_signal_handler(signal.SIGTERM, lambda: self.handle_exit(signal.SIGTERM, None))
+            yield
+
+    return Server(config)
+
+
+# gateway
+
+
+async def run_gateway(orders: Orders) -> None:
+    """A data-plane process. Imports neither Starlette nor SQLAlchemy."""
+    import uvicorn
+
+    from steelyard.dialects import openai_chat, openai_completions
+    from steelyard.dialects.dialect import by_path
+    from steelyard.gateway.admission import STALE_S, Admission
+    from steelyard.gateway.asgi import App
+    from steelyard.gateway.core import Core
+    from steelyard.gateway.face_link import FaceLink
+    from steelyard.gateway.fastlane import FastLane, sweep_connections
+    from steelyard.gateway.journal import Journal
+    from steelyard.gateway.meter import Meter
+    from steelyard.gateway.relay import Relay
+    from steelyard.upstream.pool import Origin, Pool
+
+    settings = orders.settings
+    registry = Registry()
+    meter = Meter(registry)
+    loop = asyncio.get_running_loop()
+    journal = Journal(settings.journal_dir, orders.boot_id)
+    dialects = by_path((openai_chat.DIALECT, openai_completions.DIALECT))
+    async with Pool() as pool:
+        face = FaceLink(pool, Origin("face", 80, unix_path=str(settings.run_dir / FACE_SOCKET)))
+        admission = Admission(face, settings.server.trusted_proxies)
+        core = Core(admission, Relay(pool), journal, meter, face, max_body_bytes=settings.server.max_body_bytes)
+        app = App(core, dialects, face, lambda: loop.time() - admission.fresh_at < STALE_S)
+        config = uvicorn.Config(
+            app,
+            http=FastLane.bound_to(core, dialects),
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=75,
+            timeout_graceful_shutdown=DRAIN_S,
+            backlog=BACKLOG,
+        )
+        server = _make_server(config)
+        name = f"gateway-{orders.boot_id}-{os.getpid()}"
+        async with (
+            await open_metrics_port(settings.run_dir, name, registry),
+            _background(
+                _die_with_parent(),
+                face.follow_changes(admission),
+                journal.keep_synced(),
+                sweep_connections(server.server_state.connections, lambda count: meter.connections.set((), count)),
+            ),
+        ):
+            await server.serve([socket.socket(fileno=orders.listen_fd)])
+    journal.close()
+
+
+# face
+
+
+async def run_face(orders: Orders) -> None:
+    """The control process: control API, pages, the gateways' ports, the ledger's carrier."""
+    import uvicorn
+
+    from steelyard.control.carrier import Carrier
+    from steelyard.control.exposition import Exposition
+    from steelyard.control.feed import Feed
+    from steelyard.control.tickets import Tickets
+    from steelyard.store.database import open_database
+    from steelyard.upstream.pool import Origin, Pool, PoolError
+    from steelyard.web.app import build_app
+    from steelyard.web.control_api import ControlApi
+    from steelyard.web.internal_api import InternalApi
+    from steelyard.web.status_page import StatusPage
+
+    settings = orders.settings
+    catalogue = make_catalogue(settings)
+    async with open_database(settings.database.url, Path(settings.data_dir)) as database, Pool() as pool:
+
+        async def ask(path: Path) -> bytes:
+            try:
+                answer = await pool.fetch(Origin("process", 80, unix_path=str(path)), "GET", "/", timeout_s=3.0)
+            except PoolError as exc:
+                raise OSError(str(exc)) from exc
+            return answer.body
+
+        feed = Feed(database, catalogue)
+        carrier = Carrier(settings.journal_dir, database)
+        tickets = Tickets(bytes.fromhex(orders.master_key))
+        app = build_app(
+            ControlApi(database, catalogue, settings.quota.free_tokens),
+            InternalApi(database, feed),
+            StatusPage(database, catalogue, tickets),
+            Exposition(settings.run_dir, ask),
+        )
+        path = settings.run_dir / FACE_SOCKET
+        path.unlink(missing_ok=True)
+        config = uvicorn.Config(
+            app, uds=str(path), ws="none", lifespan="off", log_config=None, access_log=False, timeout_keep_alive=75,
+            timeout_graceful_shutdown=2,
+        )  # fmt: skip
+        async with _background(_die_with_parent(), feed.follow(), _carry(carrier), _sweep_replay(database)):
+            await _make_server(config).serve()
+        await carrier.carry()
+
+
+async def _carry(carrier: Any) -> None:
+    import logging
+
+    log = logging.getLogger("steelyard.ledger")
+    while True:
+        try:
+            await carrier.carry()
+        except Exception:
+            # outermost frame of this task: what was not carried stays in the journal and is carried next time
+            log.exception("receipts could not be carried")
+        await asyncio.sleep(0.2)
+
+
+async def _sweep_replay(database: Any) -> None:
+    from steelyard.control import replay
+
+    while True:
+        await asyncio.sleep(600)
+        await replay.sweep(database)
+
+
+# engine host
+
+
+async def run_engine(orders: Orders) -> None:
+    """One embedded model behind the OpenAI wire."""
+    import logging
+
+    import uvicorn
+
+    from steelyard.engines import llama
+    from steelyard.engines.catalogue import MODELS
+    from steelyard.engines.generation import Generator
+    from steelyard.engines.host import HostApp
+    from steelyard.engines.weights import weights_path
+    from steelyard.upstream.pool import Origin, Pool
+
+    settings = orders.settings
+    model = MODELS[orders.model]
+    registry = Registry()
+    path = engine_socket(settings, model.name)
+    path.unlink(missing_ok=True)
+    loop = asyncio.get_running_loop()
+    async with Pool() as pool:
+        host = HostApp(model, registry)
+        config = uvicorn.Config(
+            host, uds=str(path), ws="none", lifespan="off", log_config=None, access_log=False, timeout_keep_alive=75,
+            timeout_graceful_shutdown=DRAIN_S,
+        )  # fmt: skip
+
+        async def load() -> None:
+            listener = settings.run_dir / f"llama-{model.name}.sock"
+            slots = min(settings.engines.slots, model.slots) if settings.engines.slots else model.slots
+            threads = settings.engines.threads or llama.default_threads()
+            weights = weights_path(Path(settings.models_dir), model)
+            try:
+                loaded = await loop.run_in_executor(
+                    None, lambda: llama.load(model, weights, listener, slots=slots, threads=threads)
+                )
+            except SetupFault as failure:
+                logging.getLogger("steelyard.engine").error("%s", failure)
+                os._exit(3)
+            origin = Origin("engine", 80, unix_path=str(loaded.socket_path))
+            host.keep = loaded
+            host.ready(Generator(pool, origin, loaded.secret, model, slots))
+
+        name = f"engine-{orders.boot_id}-{os.getpid()}"
+        async with (
+            await open_metrics_port(settings.run_dir, name, registry, host.refresh),
+            _background(_die_with_parent(), load()),
+        ):
+            await _make_server(config).serve()
+    # the engine's threads would hold the process up for seconds; everything of ours is closed
+    os._exit(0)
+
+
+# the catalogue, from settings
+
+
+def make_catalogue(settings: Settings) -> Any:
+    """A function that gives the models as they are now."""
+    from steelyard.control.catalogue import EmbeddedEntry, build_catalogue
+    from steelyard.engines.catalogue import DEFAULT_CHAT, MODELS, STAND_IN_NAMES
+    from steelyard.engines.weights import is_present
+
+    declared = declared_models(settings)
+    names = settings.embedded_names
+    answers = names == "on" or (names == "auto" and not settings.providers)
+    models_dir = Path(settings.models_dir)
+
+    def catalogue() -> dict[str, Model]:
+        embedded = []
+        for name in settings.engines.load if names != "off" or not settings.providers else ():
+            model = MODELS.get(name)
+            if model is None or not is_present(models_dir, model):
+                continue
+            target = Target(
+                provider="local",
+                model=model.name,
+                base_url=f"unix:{engine_socket(settings, model.name)}:/v1",
+                capabilities=model.capabilities,
+                context_tokens=model.context_tokens,
+                max_output_tokens=model.context_tokens,
+                default_output_tokens=model.default_output_tokens,
+                is_local=True,
+                first_byte_timeout_s=1800.0,
+                chunk_timeout_s=300.0,
+            )
+            embedded.append(EmbeddedEntry(model.name, target))
+        return build_catalogue(
+            declared=declared,
+            embedded=embedded,
+            stand_in_names=STAND_IN_NAMES,
+            default_embedded=DEFAULT_CHAT,
+            answers_vendor_names=answers,
+        )
+
+    return catalogue
+
+
+def declared_models(settings: Settings) -> dict[str, Model]:
+    """The models of the file, aliases included."""
+    keys = {name: resolve_secret(one.api_key, f"providers.{name}.api_key") for name, one in settings.providers.items()}
+    models: dict[str, Model] = {}
+    for name, declared in settings.models.items():
+        amounts = price_micros(declared.price)
+        price = Price(
+            version=declared.price.version if declared.price else "free",
+            currency=declared.price.currency if declared.price else "CNY",
+            input_micros=amounts["input"] or 0,
+            output_micros=amounts["output"] or 0,
+            cached_micros=amounts["cached"],
+        )
+        targets = tuple(
+            _provider_target(
+                settings.providers[one.provider],
+                provider=one.provider,
+                api_key=keys[one.provider],
+                model=one.model or name,
+                capabilities=declared.capabilities,
+                max_output_tokens=declared.max_output_tokens,
+                price=price,
+            )
+            for one in declared.targets
+        )
+        for shown in (name, *declared.aliases):
+            models[shown] = Model(name=shown, targets=targets, owned_by=declared.targets[0].provider)
+    return models
+
+
+def _provider_target(settings: Provider, **fields: Any) -> Target:
+    return Target(
+        base_url=settings.base_url,
+        kind=settings.kind,
+        connect_timeout_s=settings.connect_timeout_s,
+        first_byte_timeout_s=settings.first_byte_timeout_s,
+        chunk_timeout_s=settings.chunk_timeout_s,
+        **fields,
+    )
+
+
+_ROLES = {"gateway": run_gateway, "face": run_face, "engine": run_engine}
+#: Imported while the supervisor still migrates, so that starting is quick.
+_EARLY = {
+    "gateway": ("uvicorn", "uvicorn.protocols.http.httptools_impl", "steelyard.gateway.fastlane", "steelyard.gateway.asgi"),
+    "face": ("uvicorn", "uvicorn.protocols.http.httptools_impl", "steelyard.store.database", "sqlalchemy.dialects.sqlite.aiosqlite", "steelyard.web.app"),
+    "engine": ("uvicorn", "uvicorn.protocols.http.httptools_impl", "steelyard.engines.host"),
+}  # fmt: skip
+
+
+def main() -> None:
+    """Entry of a child process."""
+    import importlib
+
+    role = sys.argv[1]
+    for module in _EARLY[role]:
+        importlib.import_module(module)
+    orders = read_orders()
+    open_log(role)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    uvloop.run(_ROLES[role](orders))
+
+
+def encode_orders(orders: Orders) -> bytes:
+    """The line that a child reads."""
+    return encode(orders) + b"\n"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,17 @@
+"""The error catalogue: one row per condition, in families. Data only; `base.errors` gives it behaviour."""
+
+from steelyard.base.catalogue import identity, limits, media, parameters, request, server
+from steelyard.base.catalogue.row import Row
+
+ROWS: tuple[Row, ...] = (
+    *request.ROWS,
+    *parameters.ROWS,
+    *identity.ROWS,
+    *media.ROWS,
+    *limits.ROWS,
+    *server.ROWS,
+)
+
+BY_SLUG: dict[str, Row] = {row.slug: row for row in ROWS}
+
+__all__ = ["BY_SLUG", "ROWS", "Row"]

@@ -1,0 +1,63 @@
+"""Models, the targets that answer for them, and their prices."""
+
+import msgspec
+
+#: What an embedded model's name starts with.
+LOCAL_PREFIX = "local/"
+
+
+class Price(msgspec.Struct, frozen=True, kw_only=True):
+    """Micro-units of a currency per 1,000,000 tokens."""
+
+    version: str = "free"
+    currency: str = "CNY"
+    input_micros: int = 0
+    output_micros: int = 0
+    cached_micros: int | None = None
+
+    @property
+    def is_free(self) -> bool:
+        """Whether no token costs anything."""
+        return not (self.input_micros or self.output_micros or self.cached_micros)
+
+
+FREE = Price()
+
+
+class Target(msgspec.Struct, frozen=True, kw_only=True):
+    """One upstream that can answer for a model."""
+
+    provider: str
+    model: str
+    kind: str = "openai"
+    #: `http(s)://host[:port]/prefix`, or `unix:/path/to.sock:/prefix`.
+    base_url: str
+    api_key: str = ""
+    operations: tuple[str, ...] = ("chat", "completions")
+    #: "tools", "image", "audio", "video", "search", "thinking", "logprobs".
+    capabilities: tuple[str, ...] = ()
+    context_tokens: int | None = None
+    max_output_tokens: int | None = None
+    #: Cap sent where the caller set none; None leaves it to the upstream.
+    default_output_tokens: int | None = None
+    price: Price = FREE
+    is_local: bool = False
+    connect_timeout_s: float = 5.0
+    first_byte_timeout_s: float = 300.0
+    chunk_timeout_s: float = 120.0
+
+    @property
+    def label(self) -> str:
+        """`provider/model`, as `x-steelyard-target` shows it."""
+        return f"{self.provider}/{self.model}"
+
+
+class Model(msgspec.Struct, frozen=True, kw_only=True):
+    """A name that callers may use."""
+
+    name: str
+    targets: tuple[Target, ...]
+    owned_by: str = "system"
+    created: int = 0
+    #: True where an embedded model answers for a vendor's name.
+    is_stand_in: bool = False

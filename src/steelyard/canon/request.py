@@ -1,0 +1,32 @@
+"""A model call as policy sees it, whatever dialect it came in."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+#: A media part may cost up to this many prompt tokens (the vendor's high-resolution cap).
+MEDIA_TOKENS = 16_384
+#: Template tokens around one message, from above.
+MESSAGE_TOKENS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRequest:
+    """One call. `body` is the decoded object with every unknown field; `raw` the bytes it came from."""
+
+    operation: str
+    model: str
+    raw: bytes
+    body: dict[str, Any]
+    is_stream: bool = False
+    wants_usage: bool = False
+    n: int = 1
+    #: The caller's own cap on the answer, None when there is none.
+    output_cap_tokens: int | None = None
+    message_count: int = 1
+    media_count: int = 0
+    #: What a target must be able to do: "tools", "image", "audio", "video", "search", "thinking" …
+    needs: frozenset[str] = field(default_factory=frozenset)
+
+    def prompt_bound_tokens(self) -> int:
+        """An upper bound of the prompt: no tokenizer makes more tokens than there are bytes."""
+        return len(self.raw) + self.message_count * MESSAGE_TOKENS + self.media_count * MEDIA_TOKENS

@@ -1,0 +1,114 @@
+"""A small synchronous client of the OpenAI-compatible wire, for the command line."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any, Self
+
+import httpx
+import msgspec
+
+from steelyard import __version__
+from steelyard.client.endpoint import Endpoint
+
+CONNECT_TIMEOUT_S = 5.0
+READ_TIMEOUT_S = 300.0
+
+
+class ApiError(Exception):
+    """The endpoint refused or could not be reached. `status` is 0 where nothing answered."""
+
+    def __init__(self, status: int, message: str, body: str, request_id: str | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.body = body
+        self.request_id = request_id
+
+
+class Client:
+    """Calls one endpoint."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        headers = {"User-Agent": f"steelyard/{__version__}"}
+        if endpoint.api_key:
+            # a header holds bytes: a key with other characters goes as UTF-8, so that the server can say what is wrong
+            headers["Authorization"] = f"Bearer {endpoint.api_key}".encode().decode("latin-1")
+        encoded = {name.encode(): value.encode("latin-1") for name, value in headers.items()}
+        timeout = httpx.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
+        self._http = httpx.Client(base_url=endpoint.base_url + "/", headers=list(encoded.items()), timeout=timeout)
+        self.endpoint = endpoint
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
+
+    def get(self, path: str) -> httpx.Response:
+        """GET, checked."""
+        return self._checked("GET", path, None)
+
+    def post(self, path: str, body: dict[str, Any]) -> httpx.Response:
+        """POST, checked."""
+        return self._checked("POST", path, body)
+
+    def _checked(self, method: str, path: str, body: dict[str, Any] | None) -> httpx.Response:
+        with _reachable(self.endpoint):
+            answer = self._http.request(method, path.lstrip("/"), json=body)
+        _raise_for(answer)
+        return answer
+
+    @contextlib.contextmanager
+    def stream(self, path: str, body: dict[str, Any]) -> Iterator[tuple[httpx.Headers, Iterator[dict[str, Any]]]]:
+        """POST with `stream: true`; gives the headers and the decoded events."""
+        with (
+            _reachable(self.endpoint),
+            self._http.stream("POST", path.lstrip("/"), json={**body, "stream": True}) as answer,
+        ):
+            if answer.status_code != 200:
+                answer.read()
+                _raise_for(answer)
+            yield answer.headers, _events(answer)
+
+
+def _events(answer: httpx.Response) -> Iterator[dict[str, Any]]:
+    for line in answer.iter_lines():
+        data = line.removeprefix("data:").strip() if line.startswith("data:") else ""
+        if not data or data == "[DONE]":
+            continue
+        event: dict[str, Any] = msgspec.json.decode(data)
+        if isinstance(event.get("error"), dict):
+            raise ApiError(200, str(event["error"].get("message")), data, answer.headers.get("x-request-id"))
+        yield event
+
+
+@contextlib.contextmanager
+def _reachable(endpoint: Endpoint) -> Iterator[None]:
+    try:
+        yield
+    except httpx.HTTPError as exc:
+        cause = str(exc) or type(exc).__name__
+        raise ApiError(0, f"{endpoint.base_url} cannot be reached: {cause}", "") from exc
+
+
+def _raise_for(answer: httpx.Response) -> None:
+    if answer.status_code < 400:
+        return
+    raise ApiError(
+        answer.status_code,
+        message_of(answer.text) or f"HTTP {answer.status_code}",
+        answer.text,
+        answer.headers.get("x-request-id"),
+    )
+
+
+def message_of(body: str) -> str:
+    """The message of an error body in any dialect."""
+    try:
+        value = msgspec.json.decode(body)
+    except msgspec.DecodeError:
+        return ""
+    error = value.get("error", value) if isinstance(value, dict) else {}
+    if isinstance(error, dict):
+        return str(error.get("message") or error.get("code") or "")
+    return str(error)

@@ -1,0 +1,383 @@
+"""The settings tree: file, then environment, then flags; later wins. The only module that reads the environment.
+
+Unknown keys are errors, and all faults are told together, each with its path.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from types import UnionType
+from typing import Any, get_args
+
+import msgspec
+
+from steelyard.base.clock import MICROS
+from steelyard.base.errors import SetupFault
+from steelyard.base.jsondoor import encode
+
+ENV_PREFIX = "STEELYARD_"
+DEFAULT_FILE = "steelyard.toml"
+#: Environment names that are not settings of the tree.
+_OTHER_ENV = frozenset({"STEELYARD_DATA_DIR", "STEELYARD_MODELS_DIR", "STEELYARD_API_KEY", "STEELYARD_WITHOUT", "STEELYARD_CONFIG",
+                        "STEELYARD_PROFILES"})  # fmt: skip
+
+
+class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[server]"""
+
+    host: str = "127.0.0.1"
+    port: int = 8090
+    public_url: str = ""
+    workers: int = 1
+    max_body_bytes: int = 16 * 1024 * 1024
+    trusted_proxies: tuple[str, ...] = ()
+    master_key: str = ""
+
+
+class DatabaseSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[database]"""
+
+    url: str = "sqlite:///steelyard.db"
+
+
+class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[limits]"""
+
+    url: str = "database"
+
+
+class Quota(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[quota]"""
+
+    free_tokens: int = 1_000_000
+
+
+class Engines(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[engines]: the embedded models."""
+
+    load: tuple[str, ...] = ("qwen2.5-coder-0.5b-instruct",)
+    slots: int = 4
+    threads: int = 0
+
+
+class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[providers.NAME]"""
+
+    base_url: str
+    kind: str = "openai"
+    api_key: str = ""
+    connect_timeout_s: float = 5.0
+    first_byte_timeout_s: float = 300.0
+    chunk_timeout_s: float = 120.0
+
+
+class TargetSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An entry of `targets`."""
+
+    provider: str
+    model: str = ""
+
+
+class PriceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Units of the currency per 1,000,000 tokens."""
+
+    input: str | float = 0
+    output: str | float = 0
+    cached: str | float | None = None
+    currency: str = "CNY"
+    version: str = "file"
+
+
+class ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[models."NAME"]"""
+
+    targets: tuple[TargetSettings, ...]
+    capabilities: tuple[str, ...] = ("tools", "image", "audio", "video", "search", "thinking", "logprobs")
+    max_output_tokens: int | None = None
+    price: PriceSettings | None = None
+    aliases: tuple[str, ...] = ()
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """Everything."""
+
+    data_dir: str
+    models_dir: str
+    server: Server = Server()
+    database: DatabaseSettings = DatabaseSettings()
+    limits: Limits = Limits()
+    quota: Quota = Quota()
+    engines: Engines = Engines()
+    embedded_names: str = "auto"
+    providers: dict[str, Provider] = {}
+    models: dict[str, ModelSettings] = {}
+
+    @property
+    def run_dir(self) -> Path:
+        """Sockets of the running processes."""
+        return Path(self.data_dir) / "run"
+
+    @property
+    def journal_dir(self) -> Path:
+        """Journals that are not carried yet."""
+        return Path(self.data_dir) / "journal"
+
+    @property
+    def public_url(self) -> str:
+        """The origin of every link; never taken from a request's Host."""
+        host = "127.0.0.1" if self.server.host in ("0.0.0.0", "::") else self.server.host  # noqa: S104
+        host = f"[{host}]" if ":" in host else host
+        return (self.server.public_url or f"http://{host}:{self.server.port}").rstrip("/")
+
+
+_SECTIONS: dict[str, type[msgspec.Struct]] = {
+    "server": Server,
+    "database": DatabaseSettings,
+    "limits": Limits,
+    "quota": Quota,
+    "engines": Engines,
+}
+#: Sections of the contract whose parts this version does not have.
+_NOT_YET = ("objects", "monitor", "outbound")
+_EMBEDDED_NAMES = ("auto", "on", "off")
+
+
+def load_settings(
+    *,
+    config_file: Path | None = None,
+    data_dir: str | None = None,
+    flags: Mapping[str, Any] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Settings:
+    """Reads the settings.
+
+    Args:
+        config_file: `--config`; else `$STEELYARD_CONFIG`, else `./steelyard.toml` if it exists.
+        flags: dotted paths to values, as in `{"server.port": 9000}`; None values are left out.
+
+    Raises:
+        SetupFault: all faults in one text.
+    """
+    env = os.environ if environment is None else environment
+    tree = _read_file(config_file, env)
+    faults: list[str] = []
+    _overlay_environment(tree, env)
+    for path, value in (flags or {}).items():
+        if value is not None:
+            _put(tree, path.split("."), value)
+    values = _build(tree, faults)
+    settings = Settings(data_dir=str(_data_dir(data_dir, env)), models_dir=str(_models_dir(env)), **values)
+    faults += _cross_check(settings)
+    if faults:
+        raise SetupFault("The configuration has faults: " + "; ".join(faults) + ".")
+    return settings
+
+
+def get_environment(name: str) -> str | None:
+    """One variable, for the commands that document it."""
+    return os.environ.get(name)
+
+
+def get_user_config_dir() -> Path:
+    """Where profiles are kept."""
+    if explicit := os.environ.get("STEELYARD_PROFILES"):
+        return Path(explicit)
+    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "steelyard"
+
+
+def _data_dir(explicit: str | None, env: Mapping[str, str]) -> Path:
+    return Path(explicit or env.get("STEELYARD_DATA_DIR") or "steelyard-data").expanduser().absolute()
+
+
+def _models_dir(env: Mapping[str, str]) -> Path:
+    if explicit := env.get("STEELYARD_MODELS_DIR"):
+        return Path(explicit).expanduser().absolute()
+    return Path(env.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "steelyard" / "models"
+
+
+def _read_file(config_file: Path | None, env: Mapping[str, str]) -> dict[str, Any]:
+    is_named = config_file is not None or bool(env.get("STEELYARD_CONFIG"))
+    path = config_file or Path(env.get("STEELYARD_CONFIG") or DEFAULT_FILE)
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        if is_named:
+            raise SetupFault(f"The configuration file {path} does not exist.") from None
+        return {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        raise SetupFault(f"{path} is not valid TOML: {exc}.") from None
+    except OSError as exc:
+        raise SetupFault(f"{path} cannot be read: {exc.strerror}.") from None
+
+
+def _overlay_environment(tree: dict[str, Any], env: Mapping[str, str]) -> None:
+    for name, value in env.items():
+        if name.startswith(ENV_PREFIX) and name not in _OTHER_ENV and "__" in name:
+            _put(tree, name[len(ENV_PREFIX) :].lower().split("__"), value)
+
+
+def _put(tree: dict[str, Any], path: list[str], value: Any) -> None:
+    for part in path[:-1]:
+        inner = tree.setdefault(part, {})
+        if not isinstance(inner, dict):
+            return
+        tree = inner
+    tree[path[-1]] = value
+
+
+def _build(tree: dict[str, Any], faults: list[str]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name, content in tree.items():
+        if name in _SECTIONS:
+            values[name] = _section(_SECTIONS[name], content, name, faults)
+        elif name == "providers":
+            values[name] = _named(Provider, content, name, faults)
+        elif name == "models":
+            rest = dict(content) if isinstance(content, dict) else content
+            if isinstance(rest, dict) and "embedded_names" in rest:
+                values["embedded_names"] = rest.pop("embedded_names")
+            values[name] = _named(ModelSettings, rest, name, faults)
+        elif name in _NOT_YET:
+            faults.append(f"[{name}] is not delivered in this version")
+        else:
+            faults.append(f"{name}: unknown section")
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _named(kind: type[msgspec.Struct], content: Any, path: str, faults: list[str]) -> dict[str, Any]:
+    if not isinstance(content, dict):
+        faults.append(f"[{path}] must be a table")
+        return {}
+    built = {name: _section(kind, inner, f"{path}.{name}", faults) for name, inner in content.items()}
+    return {name: value for name, value in built.items() if value is not None}
+
+
+def _section(kind: type[msgspec.Struct], content: Any, path: str, faults: list[str]) -> Any:
+    """Builds a struct field by field, so that every fault is found."""
+    if not isinstance(content, dict):
+        faults.append(f"{path} must be a table")
+        return None
+    fields = {field.name: field for field in msgspec.structs.fields(kind)}
+    values, before = {}, len(faults)
+    for name, value in content.items():
+        if name not in fields:
+            known = ", ".join(sorted(fields))
+            faults.append(f"{path}.{name}: unknown key (known: {known})")
+            continue
+        try:
+            values[name] = msgspec.convert(_from_text(value, fields[name].type), fields[name].type, strict=False)
+        except msgspec.ValidationError as exc:
+            faults.append(f"{path}.{name}: {exc}")
+    for name, field in fields.items():
+        if field.required and name not in content:
+            faults.append(f"{path}.{name} is missing")
+    return kind(**values) if len(faults) == before else None
+
+
+def _from_text(value: Any, kind: Any) -> Any:
+    """A list may come from the environment as `a,b`."""
+    is_list = getattr(kind, "__origin__", None) is tuple
+    if is_list and isinstance(value, str):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    if isinstance(kind, UnionType) and value == "" and type(None) in get_args(kind):
+        return None
+    return value
+
+
+def _cross_check(settings: Settings) -> list[str]:
+    faults = []
+    server = settings.server
+    if not 0 <= server.port <= 65535:
+        faults.append("server.port must lie in 0 to 65535")
+    if not 1 <= server.workers <= 64:
+        faults.append("server.workers must lie in 1 to 64")
+    if not 1024 <= server.max_body_bytes <= 64 * 1024 * 1024:
+        faults.append("server.max_body_bytes must lie in 1024 to 67108864")
+    if settings.limits.url != "database":
+        faults.append('limits.url: only "database" is delivered in this version; redis:// comes later')
+    if settings.embedded_names not in _EMBEDDED_NAMES:
+        faults.append('models.embedded_names must be "auto", "on" or "off"')
+    if not 1 <= settings.engines.slots <= 64:
+        faults.append("engines.slots must lie in 1 to 64")
+    return faults + _check_catalogue(settings)
+
+
+def _check_catalogue(settings: Settings) -> list[str]:
+    faults = []
+    for name, provider in settings.providers.items():
+        if provider.kind != "openai":
+            faults.append(f'providers.{name}.kind: only "openai" is delivered in this version')
+        if not provider.base_url.startswith(("http://", "https://")):
+            faults.append(f"providers.{name}.base_url must begin with http:// or https://")
+    for name, model in settings.models.items():
+        if not model.targets:
+            faults.append(f"models.{name}.targets must name at least one target")
+        faults += [
+            f"models.{name}.targets: there is no provider {target.provider!r}"
+            for target in model.targets
+            if target.provider not in settings.providers
+        ]
+        try:
+            price_micros(model.price)
+        except ValueError as exc:
+            faults.append(f"models.{name}.price: {exc}")
+    return faults
+
+
+def price_micros(price: PriceSettings | None) -> dict[str, int | None]:
+    """Micro-units per 1,000,000 tokens: input, output, cached.
+
+    Raises:
+        ValueError: not a sum of money.
+    """
+    if price is None:
+        return {"input": 0, "output": 0, "cached": None}
+    amounts = {"input": price.input, "output": price.output, "cached": price.cached}
+    return {name: None if amount is None else _micros(amount) for name, amount in amounts.items()}
+
+
+def _micros(amount: str | float) -> int:
+    try:
+        value = Decimal(str(amount)) * MICROS
+    except InvalidOperation:
+        raise ValueError(f"{amount!r} is no amount") from None
+    if not value.is_finite() or value < 0:
+        raise ValueError(f"{amount!r} is no amount")
+    return int(value.to_integral_value())
+
+
+def resolve_secret(reference: str, path: str) -> str:
+    """`env:NAME`, `file:PATH` or the value itself.
+
+    Raises:
+        SetupFault: what is referred to is not there.
+    """
+    kind, _, rest = reference.partition(":")
+    if kind == "env":
+        value = os.environ.get(rest)
+        if not value:
+            raise SetupFault(f"{path} refers to the environment variable {rest}, which is not set.")
+        return value
+    if kind == "file":
+        try:
+            return Path(rest).read_text(encoding="utf-8").strip()
+        except OSError as exc:
+            raise SetupFault(f"{path} refers to the file {rest}, which cannot be read: {exc.strerror}.") from None
+    return reference
+
+
+def show_settings(settings: Settings) -> dict[str, Any]:
+    """The settings as they stand, secrets masked."""
+    tree: dict[str, Any] = msgspec.json.decode(encode(settings))
+    for provider in tree["providers"].values():
+        key = provider["api_key"]
+        if key and not key.startswith(("env:", "file:")):
+            provider["api_key"] = "***"
+    if tree["server"]["master_key"] and not tree["server"]["master_key"].startswith(("env:", "file:")):
+        tree["server"]["master_key"] = "***"
+    if "@" in tree["database"]["url"]:
+        scheme, _, rest = tree["database"]["url"].partition("://")
+        tree["database"]["url"] = f"{scheme}://***@{rest.rpartition('@')[2]}"
+    return tree

@@ -1,0 +1,92 @@
+"""Carries receipts from the gateways' journals to the ledger, each exactly once.
+
+A segment is removed only when its writer is done with it (its lock is free) and every record is in the ledger. A last
+line without its end was never promised to anybody: the writer died inside the write.
+"""
+
+import fcntl
+import logging
+from pathlib import Path
+
+import msgspec
+
+from steelyard.base.clock import now_us
+from steelyard.canon.receipt import Receipt
+from steelyard.store import ledger
+from steelyard.store.database import Database
+
+log = logging.getLogger("steelyard.ledger")
+
+READ_BYTES = 1024 * 1024
+_decode = msgspec.json.Decoder(Receipt).decode
+
+
+class Carrier:
+    """Reads the journal directory. Remembers how far it read; after a restart it reads again, which changes nothing."""
+
+    def __init__(self, directory: Path, database: Database) -> None:
+        self._directory = directory
+        self._database = database
+        self._offsets: dict[str, int] = {}
+
+    def __repr__(self) -> str:
+        return f"<Carrier {self._directory} [{len(self._offsets)} segments open]>"
+
+    async def carry(self) -> int:
+        """Carries what is there; returns how many receipts were new."""
+        carried = 0
+        for path in _segments(self._directory):
+            carried += await self._carry_segment(path)
+        return carried
+
+    async def _carry_segment(self, path: Path) -> int:
+        carried = 0
+        with path.open("rb") as segment:
+            # ask before reading: whoever has let go of the lock writes no more
+            is_finished = _is_free(segment.fileno())
+            segment.seek(self._offsets.get(path.name, 0))
+            while lines := _whole_lines(segment.read(READ_BYTES)):
+                carried += await self._settle(lines, path.name)
+                offset = self._offsets.get(path.name, 0) + len(lines)
+                self._offsets[path.name] = offset
+                segment.seek(offset)
+        if is_finished:
+            path.unlink(missing_ok=True)
+            self._offsets.pop(path.name, None)
+        return carried
+
+    async def _settle(self, lines: bytes, name: str) -> int:
+        receipts = []
+        for line in lines.splitlines():
+            if not line.strip():
+                continue
+            try:
+                receipts.append(_decode(line))
+            except msgspec.DecodeError:
+                # never thrown away silently: the line is kept beside the journal for a person to read
+                log.error("a journal line of %s cannot be read; it is kept in unreadable.txt", name)
+                self._keep_unreadable(line)
+        if not receipts:
+            return 0
+        async with self._database.write() as connection:
+            return await ledger.insert_receipts(connection, receipts, now_us())
+
+    def _keep_unreadable(self, line: bytes) -> None:
+        with (self._directory / "unreadable.txt").open("ab") as file:
+            file.write(line + b"\n")
+
+
+def _segments(directory: Path) -> list[Path]:
+    return sorted(directory.glob("*.jsonl"))
+
+
+def _whole_lines(data: bytes) -> bytes:
+    return data[: data.rfind(b"\n") + 1]
+
+
+def _is_free(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -1,0 +1,94 @@
+"""The change feed: the database's change log, read twice a second, told to every gateway that waits."""
+
+import asyncio
+import contextlib
+import logging
+from dataclasses import dataclass
+
+from steelyard.canon.snapshot import Snapshot
+from steelyard.control.snapshot import Catalogue, take_snapshot
+from steelyard.store import changes
+from steelyard.store.database import Database
+
+log = logging.getLogger("steelyard.feed")
+
+POLL_S = 0.3
+#: A follower that is further behind than this is told to forget everything.
+MAX_BEHIND = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What a follower must do to be up to date."""
+
+    version: int
+    key_digests: list[str]
+    snapshot: Snapshot | None
+    is_reset: bool
+
+
+class Feed:
+    """Follows the change log for as long as `follow` runs."""
+
+    def __init__(self, database: Database, catalogue: Catalogue) -> None:
+        self._database = database
+        self._catalogue = catalogue
+        self._version = -1
+        self._news = asyncio.Event()
+        self._models = catalogue()
+        self._snapshot: Snapshot | None = None
+        #: versions at which the snapshot changed, newest last
+        self._snapshot_version = 0
+        self.is_healthy = False
+
+    def __repr__(self) -> str:
+        return f"<Feed at {self._version}>"
+
+    async def follow(self) -> None:
+        """Runs for the life of the process."""
+        while True:
+            try:
+                await self._look()
+                self.is_healthy = True
+            except Exception:
+                # outermost frame of this task; gateways stop admitting ten seconds after the news dries up
+                log.exception("the change log cannot be read")
+                self.is_healthy = False
+            await asyncio.sleep(POLL_S)
+
+    async def _look(self) -> None:
+        async with self._database.read() as connection:
+            version = await changes.get_version(connection)
+        models = self._catalogue()
+        if version != self._version or models != self._models or self._snapshot is None:
+            self._models = models
+            self._snapshot = await take_snapshot(self._database, models)
+            self._snapshot_version += 1
+            self._version = version
+            self._news.set()
+            self._news = asyncio.Event()
+
+    async def wait(self, after: int, seen_snapshot: int, wait_s: float) -> tuple[News, int]:
+        """What is new after a version; waits up to `wait_s` where nothing is.
+
+        Returns:
+            the news, and the number of the snapshot, to be given back next time.
+
+        Raises:
+            RuntimeError: the log cannot be read, so nothing can be said.
+        """
+        if self._version <= after and seen_snapshot == self._snapshot_version:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await self._news.wait()
+        if not self.is_healthy or self._snapshot is None:
+            raise RuntimeError("the change log cannot be read")
+        version, snapshot, number = self._version, self._snapshot, self._snapshot_version
+        is_reset = after < 0 or after > version or version - after > MAX_BEHIND
+        digests: list[str] = []
+        if not is_reset and version > after:
+            async with self._database.read() as connection:
+                entries = await changes.list_after(connection, after, MAX_BEHIND + 1)
+            digests = [one.subject for one in entries if one.kind == changes.KEY]
+            version = max([version, *(one.id for one in entries)])
+        return News(version, digests, snapshot if number != seen_snapshot else None, is_reset), number

@@ -1,0 +1,54 @@
+"""Idempotency-Keys: who has one, and what its first request answered."""
+
+from dataclasses import dataclass
+
+from steelyard.base.clock import MICROS, now_us
+from steelyard.store import replay
+from steelyard.store.database import Database
+
+#: Answers are kept this long.
+KEEP_S = 86_400
+#: A claim whose process died is free again after this long.
+ABANDONED_S = 900
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimResult:
+    """`new`, `running`, `stored`, `gone` or `mismatch`, with the first request's id and kept answer."""
+
+    state: str
+    request_id: str
+    answer: bytes | None = None
+
+
+async def claim(database: Database, scope: str, key: str, body_digest: str, request_id: str) -> ClaimResult:
+    """Takes the key for this request unless another has it."""
+    now = now_us()
+    async with database.write() as connection:
+        known = await replay.find(connection, scope, key)
+        age_s = 0.0 if known is None else (now - known.created_us) / MICROS
+        is_dead = known is not None and known.state == replay.RUNNING and age_s > ABANDONED_S
+        if known is None or age_s > KEEP_S or is_dead:
+            await replay.claim(connection, scope, key, body_digest, request_id, now)
+            return ClaimResult("new", request_id)
+    if known.body_digest != body_digest:
+        return ClaimResult("mismatch", known.request_id)
+    return ClaimResult(known.state, known.request_id, known.answer)
+
+
+async def finish(database: Database, scope: str, key: str, answer: bytes | None) -> None:
+    """Keeps the answer, or the fact that it was given and not kept."""
+    async with database.write() as connection:
+        await replay.finish(connection, scope, key, answer)
+
+
+async def forget(database: Database, scope: str, key: str) -> None:
+    """Frees the key: nothing was processed."""
+    async with database.write() as connection:
+        await replay.forget(connection, scope, key)
+
+
+async def sweep(database: Database) -> None:
+    """Frees what is too old."""
+    async with database.write() as connection:
+        await replay.forget_before(connection, now_us() - KEEP_S * MICROS)

@@ -1,0 +1,26 @@
+"""What the gateways are told: the catalogue of models from the settings, and what the database says of workspaces."""
+
+from collections.abc import Callable
+
+from steelyard.canon.grant import Workspace
+from steelyard.canon.model import Model
+from steelyard.canon.snapshot import Snapshot
+from steelyard.store import changes, keys, workspaces
+from steelyard.store.database import Database
+
+#: The models as they are now; embedded ones come and go with their weights.
+Catalogue = Callable[[], dict[str, Model]]
+
+
+async def take_snapshot(database: Database, models: dict[str, Model]) -> Snapshot:
+    """One consistent picture."""
+    async with database.read() as connection:
+        version = await changes.get_version(connection)
+        known = await workspaces.list_workspaces(connection)
+        has_keys = await keys.count_keys(connection) > 0
+    return Snapshot(
+        version=version,
+        models=models,
+        workspaces={one.name: Workspace(name=one.name, is_activated=one.activated_us is not None) for one in known},
+        has_keys=has_keys,
+    )

@@ -1,0 +1,113 @@
+"""What was used and what it cost, from the ledger alone."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from steelyard.base.clock import MICROS, now_us
+from steelyard.base.errors import fault
+from steelyard.store import ledger, workspaces
+from steelyard.store.database import Database
+
+
+async def get_usage(
+    database: Database,
+    *,
+    workspace: str | None,
+    since_s: float | None = None,
+    until_s: float | None = None,
+    group_by: tuple[str, ...] = ("model",),
+) -> list[dict[str, Any]]:
+    """Sums by group.
+
+    Raises:
+        Fault: an unknown group.
+    """
+    for name in group_by:
+        if name not in ledger.GROUPS:
+            known = ", ".join(ledger.GROUPS)
+            raise fault("parameter_invalid", detail=f"group_by: {name!r} is unknown; known: {known}.", param="group_by")
+    until_us = now_us() + MICROS if until_s is None else int(until_s * MICROS)
+    async with database.read() as connection:
+        rows = await ledger.sum_usage(
+            connection,
+            workspace=workspace,
+            since_us=int((since_s or 0) * MICROS),
+            until_us=until_us,
+            group_by=group_by,
+        )
+    return [_shown(row) for row in rows]
+
+
+def _shown(row: dict[str, Any]) -> dict[str, Any]:
+    if "day" in row:
+        row["day"] = datetime.fromtimestamp(row["day"] / MICROS, UTC).date().isoformat()
+    row["total_tokens"] = row["prompt_tokens"] + row["completion_tokens"]
+    return row
+
+
+async def get_receipt(database: Database, request_id: str, workspace: str | None) -> dict[str, Any]:
+    """One call's record: hold, attempts, upstream usage, our own count, price version, settlement.
+
+    Raises:
+        Fault: `resource_not_found`, also for a call of another workspace.
+    """
+    async with database.read() as connection:
+        row = await ledger.find_receipt(connection, request_id)
+    if row is None or (workspace is not None and row["workspace"] != workspace):
+        raise fault(
+            "resource_not_found", detail=" No receipt has this request id; a record takes up to a second to arrive."
+        )
+    return {
+        "request_id": row["request_id"],
+        "client_request_id": row["client_request_id"],
+        "workspace": row["workspace"],
+        "key_id": row["key_id"],
+        "operation": row["operation"],
+        "model": row["model"],
+        "stream": row["is_stream"],
+        "status": row["status"],
+        "error": row["error"],
+        "outcome": row["outcome"],
+        "started_at": datetime.fromtimestamp(row["started_us"] / MICROS, UTC).isoformat(),
+        "duration_s": row["duration_us"] / MICROS,
+        "first_token_s": None if row["first_token_us"] is None else row["first_token_us"] / MICROS,
+        "hold": {"tokens": row["hold_tokens"], "micros": row["hold_micros"]},
+        "attempts": [{"target": row["target"], "status": row["status"]}] * row["attempts"],
+        "usage": {
+            "prompt_tokens": row["prompt_tokens"],
+            "completion_tokens": row["completion_tokens"],
+            "total_tokens": row["prompt_tokens"] + row["completion_tokens"],
+            "cached_tokens": row["cached_tokens"],
+            "reasoning_tokens": row["reasoning_tokens"],
+            "estimated": row["is_estimated"],
+        },
+        "own_count": {"completion_tokens": row["counted_tokens"]},
+        "price": {"version": row["price_version"], "currency": row["currency"]},
+        "settlement": {
+            "cost_micros": row["cost_micros"],
+            "free_tokens_used": row["free_tokens_used"],
+            "charged_micros": row["charged_micros"],
+            "released_tokens": row["hold_tokens"] - row["prompt_tokens"] - row["completion_tokens"],
+            "settled_at": datetime.fromtimestamp(row["settled_us"] / MICROS, UTC).isoformat(),
+        },
+    }
+
+
+async def verify(database: Database) -> list[str]:
+    """Checks the books: each receipt's arithmetic, and free tokens granted = used + left. Empty when they agree."""
+    problems = []
+    async with database.read() as connection:
+        by_workspace = await ledger.sum_usage(
+            connection, workspace=None, since_us=0, until_us=2**62, group_by=("workspace",)
+        )
+        used: dict[str, int] = {}
+        for row in by_workspace:
+            used[row["workspace"]] = used.get(row["workspace"], 0) + row["free_tokens_used"]
+            if row["charged_micros"] > row["cost_micros"]:
+                problems.append(f"{row['workspace']}: charged more than the cost")
+        problems += [
+            f"{one.name}: free tokens granted, left and used do not add up"
+            for one in await workspaces.list_workspaces(connection)
+            if one.free_tokens_granted - one.free_tokens_left != used.get(one.name, 0)
+        ]
+    return problems

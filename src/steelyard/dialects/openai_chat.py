@@ -1,0 +1,91 @@
+"""POST /chat/completions. Source: openai-compatible.md 3."""
+
+from typing import Any
+
+from steelyard.base.errors import fault
+from steelyard.base.jsondoor import decode_object
+from steelyard.canon.request import ModelRequest
+from steelyard.dialects import openai_errors
+from steelyard.dialects.dialect import Dialect
+from steelyard.dialects.openai_fields import CHAT, check_fields, get_model, get_output_cap
+from steelyard.dialects.openai_messages import check_messages, mentions_json
+from steelyard.dialects.openai_stream import OpenAITap
+from steelyard.dialects.openai_wire import encode_request, read_reply, rename_reply
+
+
+def decode(raw: bytes) -> ModelRequest:
+    """A chat call from its body.
+
+    Raises:
+        Fault: the first thing wrong, with the vendor's text and the field.
+    """
+    body = decode_object(raw)
+    model = get_model(body)
+    messages = body.get("messages")
+    if messages is None:
+        raise fault("prompt_and_messages_missing", param="messages")
+    media_count, needs = check_messages(messages)
+    check_fields(body, CHAT)
+    needs |= _features(body)
+    stream_options = body.get("stream_options") or {}
+    return ModelRequest(
+        operation="chat",
+        model=model,
+        raw=raw,
+        body=body,
+        is_stream=body.get("stream") is True,
+        wants_usage=stream_options.get("include_usage") is True,
+        n=int(body.get("n") or 1),
+        output_cap_tokens=get_output_cap(body),
+        message_count=len(messages),
+        media_count=media_count,
+        needs=needs,
+    )
+
+
+def _features(body: dict[str, Any]) -> frozenset[str]:
+    """What the call needs of a target, and the checks that span fields."""
+    needs = set()
+    tools = body.get("tools")
+    if tools:
+        needs.add("tools")
+        if (body.get("n") or 1) != 1:
+            raise fault("n_with_tools", param="n")
+    _check_choice(body.get("tool_choice"), tools)
+    if body.get("enable_search") is True:
+        needs.add("search")
+    is_thinking = body.get("enable_thinking") is True
+    if is_thinking:
+        needs.add("thinking")
+    response_format = body.get("response_format") or {"type": "text"}
+    if response_format["type"] != "text" and is_thinking:
+        raise fault("json_mode_thinking", param="response_format")
+    if response_format["type"] == "json_object" and not mentions_json(body["messages"]):
+        raise fault("json_word_missing", param="response_format")
+    if body.get("logprobs") is True:
+        needs.add("logprobs")
+    elif body.get("top_logprobs"):
+        raise fault("top_logprobs_range", param="top_logprobs")
+    return frozenset(needs)
+
+
+def _check_choice(choice: Any, tools: Any) -> None:
+    if choice is None or choice in ("none", "auto"):
+        return
+    names = {tool["function"]["name"] for tool in tools or []}
+    if not names or (type(choice) is dict and choice["function"]["name"] not in names):
+        raise fault("tool_choice_invalid", param="tool_choice")
+
+
+DIALECT = Dialect(
+    operation="chat",
+    paths=("/v1/chat/completions", "/compatible-mode/v1/chat/completions"),
+    upstream_path="/chat/completions",
+    decode=decode,
+    encode=encode_request,
+    read_reply=read_reply,
+    rename_reply=rename_reply,
+    open_tap=OpenAITap,
+    render_error=openai_errors.render,
+    render_stream_error=openai_errors.render_event,
+)

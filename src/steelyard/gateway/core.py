@@ -1,0 +1,131 @@
+"""The hot path from match to settlement, for every operation of every dialect."""
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+
+from steelyard.base import ids
+from steelyard.base.clock import monotonic
+from steelyard.base.errors import Fault, fault
+from steelyard.canon.grant import Grant
+from steelyard.dialects.dialect import Dialect
+from steelyard.gateway.admission import Admission
+from steelyard.gateway.call import ABANDONED, FAILED, MAX_CLIENT_ID_CHARS, Call
+from steelyard.gateway.exchange import Exchange
+from steelyard.gateway.meter import UNKNOWN, Meter
+from steelyard.gateway.ports import Replay, Sink, StoredAnswer
+from steelyard.gateway.recording import RecordingExchange
+from steelyard.gateway.relay import ClientGone, Relay
+from steelyard.policy.access import check_model
+from steelyard.policy.routing import resolve
+
+log = logging.getLogger("steelyard.gateway")
+
+MAX_IDEMPOTENCY_KEY_CHARS = 255
+
+
+class Core:
+    """Answers exchanges. One per gateway process."""
+
+    def __init__(
+        self, admission: Admission, relay: Relay, sink: Sink, meter: Meter, replay: Replay, *, max_body_bytes: int
+    ) -> None:
+        self.admission = admission
+        self.meter = meter
+        self.max_body_bytes = max_body_bytes
+        self._relay = relay
+        self._sink = sink
+        self._replay = replay
+
+    async def handle(self, exchange: Exchange, dialect: Dialect) -> None:
+        """One model call. Never raises but for cancellation: the request's frame ends here."""
+        call = Call(ids.new_request_id(), monotonic(), dialect.operation, self._sink, self.meter)
+        grant: Grant | None = None
+        try:
+            admission = self.admission
+            grant = admission.find_cached(exchange.headers) or await admission.identify(exchange.headers)
+            admission.check(grant, dialect.operation, exchange.headers, exchange.client)
+            _check_content_type(exchange.headers)
+            if b"idempotency-key" in exchange.headers:
+                await self._once(call, grant, exchange, dialect)
+            else:
+                await self._answer(call, grant, exchange, dialect)
+        except Fault as failure:
+            self._refuse(call, grant, exchange, dialect, failure)
+        except ClientGone:
+            self._settle(call, fault("client_disconnect"), ABANDONED)
+        except asyncio.CancelledError:
+            self._settle(call, fault("client_disconnect"), ABANDONED)
+            raise
+        except Exception:
+            log.exception("call failed", extra={"request_id": call.request_id})
+            self._refuse(call, grant, exchange, dialect, fault("internal_error"))
+
+    async def _answer(self, call: Call, grant: Grant, exchange: Exchange, dialect: Dialect) -> None:
+        request = dialect.decode(exchange.body)
+        check_model(grant, request.model)
+        target = resolve(self.admission.snapshot.models, request)
+        self._sink.check()
+        client_id = exchange.headers.get(b"x-request-id")
+        if client_id is not None:
+            call.client_request_id = client_id.decode("latin-1")[:MAX_CLIENT_ID_CHARS]
+        call.reserve(grant, request, target)
+        await self._relay.run(call, exchange, dialect)
+
+    async def _once(self, call: Call, grant: Grant, exchange: Exchange, dialect: Dialect) -> None:
+        """A call with an Idempotency-Key: processed at most once, its answer kept for a repeat."""
+        key = exchange.headers[b"idempotency-key"].decode("latin-1")[:MAX_IDEMPOTENCY_KEY_CHARS]
+        scope = f"{grant.workspace}:{dialect.operation}"
+        digest = hashlib.sha256(exchange.body).hexdigest()
+        claim = await self._replay.claim(scope, key, digest, call.request_id)
+        if claim.state == "stored" and claim.answer is not None:
+            stored = claim.answer
+            exchange.send(stored.status, [*stored.headers, (b"x-steelyard-replayed", b"true")], stored.body)
+            return
+        if claim.state != "new":
+            raise fault(_CLAIM_FAULTS[claim.state], request_id=claim.request_id)
+        keeps = exchange.headers.get(b"prefer", b"").strip().lower() != b"no-replay"
+        recording = RecordingExchange(exchange)
+        try:
+            await self._answer(call, grant, recording, dialect)
+        finally:
+            await self._keep(scope, key, recording.answer(keeps), recording.is_answered)
+
+    async def _keep(self, scope: str, key: str, answer: StoredAnswer | None, is_answered: bool) -> None:
+        # the client has its answer already; a lost note only means that a repeat is told to wait
+        with contextlib.suppress(Fault):
+            if is_answered:
+                await self._replay.finish(scope, key, answer)
+            else:
+                await self._replay.forget(scope, key)
+
+    def _refuse(self, call: Call, grant: Grant | None, exchange: Exchange, dialect: Dialect, failure: Fault) -> None:
+        if call.is_settled:
+            workspace = grant.workspace if grant else ""
+            self.meter.refused(workspace, UNKNOWN, dialect.operation, failure.status, failure.slug)
+        else:
+            self._settle(call, failure, FAILED)
+        headers, body = dialect.render_error(failure, call.request_id)
+        exchange.send(failure.status, [*headers, (b"x-request-id", call.request_id.encode())], body)
+
+    def _settle(self, call: Call, failure: Fault, outcome: str) -> None:
+        try:
+            call.settle(None, status=failure.status, failure=failure, outcome=outcome)
+        except Fault as problem:
+            log.error("a record could not be kept: %s", problem, extra={"request_id": call.request_id})
+
+
+_CLAIM_FAULTS = {
+    "running": "request_in_progress",
+    "gone": "request_already_processed",
+    "mismatch": "idempotency_key_reused",
+}
+
+
+def _check_content_type(headers: dict[bytes, bytes]) -> None:
+    kind = headers.get(b"content-type")
+    if kind is not None and kind[:16].lower() != b"application/json" and kind.split(b";")[0].strip():
+        base = kind.split(b";")[0].strip().lower()
+        if base != b"application/json" and not base.endswith(b"+json"):
+            raise fault("unsupported_file_format", accepted="application/json")

@@ -1,0 +1,128 @@
+"""The gateway's way to the face, over its unix socket: key look-ups, changes, replay, and relayed requests.
+
+With the face gone, known keys go on for a few seconds; then calls are refused, since a deletion could not be heard of.
+"""
+
+import asyncio
+import base64
+import logging
+from typing import Any
+
+import msgspec
+
+from steelyard.base.clock import monotonic
+from steelyard.base.errors import fault
+from steelyard.base.jsondoor import encode
+from steelyard.canon.grant import Grant
+from steelyard.canon.snapshot import Snapshot
+from steelyard.gateway.admission import Admission
+from steelyard.gateway.exchange import Headers
+from steelyard.gateway.ports import Claim, StoredAnswer
+from steelyard.upstream.pool import Answer, Origin, Pool, PoolError
+
+log = logging.getLogger("steelyard.gateway")
+
+RETRY_S = 0.2
+#: The face answers a wait for changes after this long at the latest.
+POLL_WAIT_S = 2.0
+#: Hop-by-hop and authentication headers stay here.
+_DROPPED = frozenset(
+    {b"host", b"connection", b"keep-alive", b"transfer-encoding", b"te", b"upgrade", b"content-length", b"authorization",
+     b"x-api-key", b"expect", b"x-steelyard-principal", b"x-steelyard-client"}
+)  # fmt: skip
+_KEPT_ANSWER = frozenset({b"content-type", b"location", b"set-cookie", b"cache-control", b"content-security-policy",
+     b"x-content-type-options", b"referrer-policy", b"retry-after", b"x-frame-options", b"x-should-retry"})  # fmt: skip
+
+
+class Changes(msgspec.Struct, frozen=True):
+    """What is new since a version. `keys` are digests; a snapshot comes only where it changed."""
+
+    version: int
+    #: Given back with the next question, so that a snapshot travels only when it changed.
+    snapshot_number: int = 0
+    keys: list[str] = []
+    snapshot: Snapshot | None = None
+    #: More than could be told: forget everything.
+    is_reset: bool = False
+
+
+class FaceLink:
+    """Implements the ports that the face answers."""
+
+    def __init__(self, pool: Pool, origin: Origin) -> None:
+        self._pool = pool
+        self._origin = origin
+
+    async def _ask(self, path: str, body: Any, timeout_s: float = 10.0) -> Answer:
+        try:
+            answer = await self._pool.fetch(
+                self._origin, "POST", path, encode(body), {"Content-Type": "application/json"}, timeout_s=timeout_s
+            )
+        except PoolError as exc:
+            raise fault("stores_unavailable") from exc
+        if answer.status not in (200, 404):
+            raise fault("stores_unavailable")
+        return answer
+
+    async def find_grant(self, digest: str) -> Grant | None:
+        """See `ports.Grants`."""
+        answer = await self._ask("/internal/grant", {"digest": digest})
+        return None if answer.status == 404 else msgspec.json.decode(answer.body, type=Grant)
+
+    async def claim(self, scope: str, key: str, body_digest: str, request_id: str) -> Claim:
+        """See `ports.Replay`."""
+        body = {"scope": scope, "key": key, "body_digest": body_digest, "request_id": request_id}
+        answer = await self._ask("/internal/replay/claim", body)
+        return msgspec.json.decode(answer.body, type=Claim)
+
+    async def finish(self, scope: str, key: str, answer: StoredAnswer | None) -> None:
+        """See `ports.Replay`."""
+        await self._ask("/internal/replay/finish", {"scope": scope, "key": key, "answer": answer})
+
+    async def forget(self, scope: str, key: str) -> None:
+        """See `ports.Replay`."""
+        await self._ask("/internal/replay/forget", {"scope": scope, "key": key})
+
+    async def follow_changes(self, admission: Admission) -> None:
+        """Runs for the life of the process: keeps the admission's snapshot and cache true."""
+        version, number = -1, -1
+        while True:
+            try:
+                wait_s = POLL_WAIT_S if version >= 0 else 0
+                body = {"after": version, "snapshot_number": number, "wait_s": wait_s}
+                answer = await self._ask("/internal/changes", body, timeout_s=POLL_WAIT_S + 5)
+                changes = msgspec.json.decode(answer.body, type=Changes)
+            except Exception as exc:  # noqa: BLE001
+                # outermost frame of this task: it must outlive whatever the face does
+                log.debug("no news from the face: %s", exc)
+                await asyncio.sleep(RETRY_S)
+                continue
+            version, number = changes.version, changes.snapshot_number
+            if changes.is_reset:
+                admission.forget_key(None)
+            for digest in changes.keys:
+                admission.forget_key(digest)
+            if changes.snapshot is not None:
+                admission.snapshot = changes.snapshot
+            admission.fresh_at = monotonic()
+
+    async def relay(
+        self, scope: dict[str, Any], headers: dict[bytes, bytes], body: bytes, grant: Grant | None, request_id: str
+    ) -> tuple[int, Headers, bytes]:
+        """A request that is not the gateway's to answer; who asks goes along, already admitted."""
+        target = scope["raw_path"].decode("latin-1")
+        if scope["query_string"]:
+            target += "?" + scope["query_string"].decode("latin-1")
+        passed = {
+            name.decode("latin-1"): value.decode("latin-1") for name, value in headers.items() if name not in _DROPPED
+        }
+        passed["x-request-id"] = request_id
+        passed["x-steelyard-client"] = (scope.get("client") or ("",))[0] or ""
+        if grant is not None:
+            passed["x-steelyard-principal"] = base64.b64encode(encode(grant)).decode()
+        try:
+            answer = await self._pool.fetch(self._origin, scope["method"], target, body, passed)
+        except PoolError as exc:
+            raise fault("stores_unavailable", detail=" (The control process does not answer.)") from exc
+        kept = [(name, value) for name, value in answer.headers.items() if name in _KEPT_ANSWER]
+        return answer.status, kept, answer.body

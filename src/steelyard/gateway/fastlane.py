@@ -1,0 +1,377 @@
+"""The fast lane: uvicorn's httptools protocol, with hot paths handed to the core without an ASGI scope.
+
+What is not hot, or comes while a call is in flight on the same connection, falls through to the parent class and so to
+ASGI. The lane also holds the limits that protect the process: head size, body size, slow senders, memory for bodies.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from steelyard.base import ids
+from steelyard.base.errors import Fault, fault
+from steelyard.dialects import openai_errors
+from steelyard.dialects.dialect import Dialect
+from steelyard.gateway.core import Core
+from steelyard.gateway.exchange import Headers
+
+MAX_HEAD_BYTES = 65_536
+HEAD_TIMEOUT_S = 15.0
+BODY_IDLE_TIMEOUT_S = 20.0
+#: A body may take this long, plus a second for each KiB.
+BODY_GRACE_S = 60.0
+KEEP_ALIVE_S = 75.0
+#: After a refusal the rest of a body is read and thrown away for this long, so that the client gets to read the answer.
+DRAIN_S = 10.0
+SWEEP_S = 1.0
+#: Request bodies held in memory at once, by all connections of this process.
+MAX_HELD_BYTES = 64 * 1024 * 1024
+
+
+class BodyBudget:
+    """How many bytes of request bodies this process holds."""
+
+    def __init__(self) -> None:
+        self.held_bytes = 0
+
+    def take(self, size: int) -> bool:
+        """Whether there is room for `size` more; takes it if so."""
+        if self.held_bytes + size > MAX_HELD_BYTES:
+            return False
+        self.held_bytes += size
+        return True
+
+    def give_back(self, size: int) -> None:
+        """The bytes are free again."""
+        self.held_bytes -= size
+
+
+class LaneExchange:
+    """A hot request on a connection: the core's exchange, and what uvicorn expects of a cycle."""
+
+    __slots__ = (
+        "_parts",
+        "_protocol",
+        "client",
+        "dialect",
+        "disconnected",
+        "head_sent",
+        "headers",
+        "is_refused",
+        "keep_alive",
+        "message_event",
+        "on_disconnect",
+        "on_pressure",
+        "path",
+        "response_complete",
+        "size",
+    )
+
+    def __init__(self, protocol: FastLane, dialect: Dialect, path: str, headers: dict[bytes, bytes], keep_alive: bool):
+        self._protocol = protocol
+        self.dialect = dialect
+        self.path = path
+        self.headers = headers
+        self.client = protocol.client[0] if protocol.client else None
+        self.keep_alive = keep_alive
+        self._parts: list[bytes] = []
+        self.size = 0
+        self.is_refused = False
+        self.head_sent = False
+        # what the parent class looks at
+        self.disconnected = False
+        self.response_complete = False
+        self.message_event = self
+        self.on_disconnect: Callable[[], None] | None = None
+        self.on_pressure: Callable[[bool], None] | None = None
+
+    def set(self) -> None:
+        """The parent calls this, as on an event, when the connection is lost."""
+        if self.disconnected and self.on_disconnect is not None:
+            callback, self.on_disconnect = self.on_disconnect, None
+            callback()
+
+    @property
+    def is_disconnected(self) -> bool:
+        """Whether the client has gone."""
+        return self.disconnected
+
+    @property
+    def body(self) -> bytes:
+        """The whole request body."""
+        parts = self._parts
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def take(self, part: bytes) -> None:
+        """A part of the request body."""
+        self._parts.append(part)
+
+    def drop_body(self) -> None:
+        """Frees the body."""
+        self._parts.clear()
+
+    def _head(self, status: int, headers: Headers) -> list[bytes]:
+        lines = [STATUS_LINE[status]]
+        for name, value in self._protocol.server_state.default_headers:
+            lines += (name, b": ", value, b"\r\n")
+        for name, value in headers:
+            lines += (name, b": ", value, b"\r\n")
+        if not self.keep_alive:
+            lines.append(b"connection: close\r\n")
+        return lines
+
+    def send(self, status: int, headers: Headers, body: bytes) -> None:
+        """A whole answer, in one write."""
+        if self.disconnected or self.response_complete:
+            return
+        if self.head_sent:
+            self.abort()
+            return
+        lines = self._head(status, headers)
+        lines += (b"content-length: ", str(len(body)).encode(), b"\r\n\r\n", body)
+        self._finish(b"".join(lines))
+
+    def start(self, status: int, headers: Headers) -> None:
+        """The head of a streamed answer."""
+        if self.disconnected:
+            return
+        self.head_sent = True
+        lines = self._head(status, headers)
+        lines.append(b"transfer-encoding: chunked\r\n\r\n")
+        self._protocol.transport.write(b"".join(lines))
+
+    def write(self, data: bytes) -> None:
+        """A part of a streamed answer."""
+        if not self.disconnected:
+            self._protocol.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+
+    def end(self, data: bytes = b"") -> None:
+        """The last part and the end mark."""
+        if self.disconnected or self.response_complete:
+            return
+        self._finish(b"%x\r\n%b\r\n0\r\n\r\n" % (len(data), data) if data else b"0\r\n\r\n")
+
+    def _finish(self, last: bytes) -> None:
+        self.response_complete = True
+        self._protocol.transport.write(last)
+        self._protocol.answered(self)
+
+    def abort(self) -> None:
+        """Cuts the connection."""
+        self._protocol.transport.abort()
+
+
+class FastLane(HttpToolsProtocol):
+    """One client connection."""
+
+    core: ClassVar[Core]
+    hot: ClassVar[dict[bytes, Dialect]]
+    budget: ClassVar[BodyBudget]
+
+    lane: LaneExchange | None = None
+    head_bytes = 0
+    is_reading_head = False
+    #: loop time since when the request now coming in is coming in; 0.0 while none is
+    receiving_since = 0.0
+    last_data = 0.0
+    drain_until = 0.0
+
+    @classmethod
+    def bound_to(cls, core: Core, hot: dict[str, Dialect]) -> type[FastLane]:
+        """The class that uvicorn makes connections of."""
+        paths = {path.encode(): dialect for path, dialect in hot.items()}
+        return type("BoundFastLane", (cls,), {"core": core, "hot": paths, "budget": BodyBudget()})
+
+    # connection
+
+    def data_received(self, data: bytes) -> None:
+        """asyncio: bytes came."""
+        self.last_data = self.loop.time()
+        if self.parser is None or self.transport.is_closing():
+            return
+        super().data_received(data)
+        if self.is_reading_head:
+            self.head_bytes += len(data)
+            if self.head_bytes > MAX_HEAD_BYTES:
+                self._refuse_connection(431, fault("body_invalid", detail=" (The head of the request is too large.)"))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """asyncio: gone."""
+        lane = self.lane
+        super().connection_lost(exc)
+        if lane is not None:
+            self.lane = None
+            self._free(lane)
+            if not lane.response_complete:
+                lane.disconnected = True
+                lane.set()
+
+    def pause_writing(self) -> None:
+        """asyncio: the client reads too slowly."""
+        super().pause_writing()
+        if self.lane is not None and self.lane.on_pressure is not None:
+            self.lane.on_pressure(True)
+
+    def resume_writing(self) -> None:
+        """asyncio: the client has caught up."""
+        super().resume_writing()
+        if self.lane is not None and self.lane.on_pressure is not None:
+            self.lane.on_pressure(False)
+
+    # parser callbacks
+
+    def on_message_begin(self) -> None:
+        """httptools: a request begins."""
+        self.url = b""
+        self.headers = []
+        self.expect_100_continue = False
+        self.is_reading_head = True
+        self.head_bytes = 0
+        self.receiving_since = self.last_data
+
+    def on_headers_complete(self) -> None:
+        """httptools: head complete; hot or not is decided here."""
+        self.is_reading_head = False
+        dialect = self.hot.get(self.url)
+        if (
+            dialect is not None
+            and self.parser.get_method() == b"POST"
+            and (self.cycle is None or self.cycle.response_complete)
+            and not self.pipeline
+            and self.parser.get_http_version() == "1.1"
+        ):
+            self._open_lane(dialect)
+            return
+        url, headers, expects = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()
+        self.url, self.expect_100_continue = url, expects
+        self.headers += headers
+        try:
+            super().on_headers_complete()
+        except (httptools.HttpParserInvalidURLError, UnicodeDecodeError):
+            self._refuse_connection(400, fault("path_not_found", detail=" (The URL is malformed.)"))
+
+    def _open_lane(self, dialect: Dialect) -> None:
+        lane = LaneExchange(self, dialect, self.url.decode(), dict(self.headers), self.parser.should_keep_alive())
+        self.lane = lane
+        self.cycle = lane  # type: ignore[assignment]
+        length = lane.headers.get(b"content-length")
+        if length is not None and int(length) > self.core.max_body_bytes:
+            self._refuse(lane, fault("file_too_large", limit_bytes=self.core.max_body_bytes, size=int(length)))
+        elif self.expect_100_continue:
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def _is_in(self, lane: LaneExchange) -> bool:
+        """Whether the request coming in is the lane's; a pipelined one behind it is not."""
+        cycle: object = self.cycle
+        return cycle is lane
+
+    def on_body(self, body: bytes) -> None:
+        """httptools: part of the body."""
+        lane = self.lane
+        if lane is None or not self._is_in(lane):
+            super().on_body(body)
+            return
+        if lane.is_refused:
+            return
+        if lane.size + len(body) > self.core.max_body_bytes:
+            over = fault("file_too_large", limit_bytes=self.core.max_body_bytes, size="more")
+            self._refuse(lane, over)
+        elif not self.budget.take(len(body)):
+            self._refuse(lane, fault("overloaded"))
+        else:
+            lane.size += len(body)
+            lane.take(body)
+
+    def on_message_complete(self) -> None:
+        """httptools: the request is whole."""
+        self.receiving_since = 0.0
+        lane = self.lane
+        if lane is None or not self._is_in(lane):
+            super().on_message_complete()
+        elif lane.is_refused:
+            # the client has sent all it had, so closing now cannot cut off our answer
+            self.transport.close()
+        else:
+            task = self.loop.create_task(self.core.handle(lane, lane.dialect))
+            self.tasks.add(task)
+            task.add_done_callback(self.tasks.discard)
+
+    # answers
+
+    def _refuse(self, lane: LaneExchange, failure: Fault) -> None:
+        """Answers at once, then lets the client finish sending."""
+        lane.is_refused = True
+        lane.keep_alive = False
+        self.drain_until = self.loop.time() + DRAIN_S
+        request_id = ids.new_request_id()
+        self.core.meter.refused("", "unknown", lane.dialect.operation, failure.status, failure.slug)
+        headers, body = lane.dialect.render_error(failure, request_id)
+        lane.send(failure.status, [*headers, (b"x-request-id", request_id.encode())], body)
+
+    def answered(self, lane: LaneExchange) -> None:
+        """The answer is out: make the connection ready for the next request."""
+        self.server_state.total_requests += 1
+        self._free(lane)
+        if lane.is_refused:
+            return
+        if not lane.keep_alive:
+            self.transport.close()
+            return
+        if self.pipeline or self.flow.read_paused:
+            self.on_response_complete()
+
+    def _free(self, lane: LaneExchange) -> None:
+        if lane.size:
+            self.budget.give_back(lane.size)
+            lane.size = 0
+            lane.drop_body()
+
+    def send_400_response(self, msg: str) -> None:
+        """What could not be parsed gets our envelope, not plain text."""
+        self._refuse_connection(400, fault("body_invalid", detail=f" ({msg})"))
+
+    def _refuse_connection(self, status: int, failure: Fault) -> None:
+        self.is_reading_head = False
+        request_id = ids.new_request_id()
+        headers, body = openai_errors.render(failure, request_id)
+        headers += [
+            (b"x-request-id", request_id.encode()),
+            (b"content-length", str(len(body)).encode()),
+            (b"connection", b"close"),
+        ]
+        head = STATUS_LINE[status] + b"".join(b"%b: %b\r\n" % pair for pair in headers)
+        self.transport.write(head + b"\r\n" + body)
+        self.transport.close()
+
+    # the sweep
+
+    def is_overdue(self, now: float) -> bool:
+        """Whether this connection sends too slowly, or has been idle for too long."""
+        if self.drain_until:
+            return now > self.drain_until
+        since = self.receiving_since
+        if not since:
+            is_idle = self.cycle is None or self.cycle.response_complete
+            return is_idle and now - self.last_data > KEEP_ALIVE_S
+        if self.is_reading_head:
+            return now - since > HEAD_TIMEOUT_S
+        size = self.lane.size if self.lane is not None else 0
+        return now - self.last_data > BODY_IDLE_TIMEOUT_S or now - since > BODY_GRACE_S + size / 1024
+
+
+async def sweep_connections(connections: set[Any], meter_connections: Callable[[int], None]) -> None:
+    """Runs for the life of the process: closes what is overdue, so that no call needs timers of its own."""
+    loop = asyncio.get_running_loop()
+    while True:
+        await asyncio.sleep(SWEEP_S)
+        now = loop.time()
+        meter_connections(len(connections))
+        for connection in list(connections):
+            if isinstance(connection, FastLane) and connection.is_overdue(now):
+                connection.transport.close()

@@ -1,0 +1,116 @@
+"""The sink: one write(2) per call into a file of this process, before the answer's last byte leaves.
+
+The face carries the records to the ledger and removes what it has carried; the supervisor does so at the next start.
+A writer holds a lock on its current segment, so a reader knows a dead or finished segment from a live one.
+"""
+
+import asyncio
+import fcntl
+import os
+from pathlib import Path
+
+import msgspec
+
+from steelyard.base.clock import monotonic
+from steelyard.base.errors import fault
+from steelyard.canon.receipt import Receipt
+
+SEGMENT_BYTES = 4 * 1024 * 1024
+SYNC_S = 0.1
+RETRY_S = 1.0
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Journal:
+    """An append-only file of receipts, one JSON object a line."""
+
+    def __init__(self, directory: Path, boot_id: str) -> None:
+        self._directory = directory
+        self._stem = f"{boot_id}-{os.getpid()}"
+        self._segment = 0
+        self._descriptor = -1
+        self._size = 0
+        self._is_dirty = False
+        self._retry_at = 0.0
+        self._problem = ""
+        self._open_segment()
+
+    def __repr__(self) -> str:
+        return (
+            f"<Journal {self._stem} segment {self._segment} [{self._size} bytes{', failing' if self._problem else ''}]>"
+        )
+
+    def _open_segment(self) -> None:
+        self._segment += 1
+        path = self._directory / f"{self._stem}-{self._segment:06}.jsonl"
+        unborn = path.with_suffix(".new")
+        descriptor = os.open(unborn, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        # locked before it has its name: a reader takes an unlocked segment for a finished one and removes it
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        unborn.rename(path)
+        old, self._descriptor, self._size = self._descriptor, descriptor, 0
+        if old >= 0:
+            os.fdatasync(old)
+            os.close(old)
+
+    def check(self) -> None:
+        """Refuses calls while records cannot be kept; tries again once a second."""
+        if not self._problem:
+            return
+        now = monotonic()
+        if now >= self._retry_at:
+            self._retry_at = now + RETRY_S
+            self._probe()
+        if self._problem:
+            raise fault("stores_unavailable", detail=f" ({self._problem})")
+
+    def _probe(self) -> None:
+        """Whether a record of ordinary size would fit again."""
+        try:
+            self._append(b" " * 4096 + b"\n")
+            self._problem = ""
+        except OSError as exc:
+            self._problem = exc.strerror or str(exc)
+
+    def record(self, receipt: Receipt) -> None:
+        """Appends one record.
+
+        Raises:
+            Fault: `stores_unavailable`; the record is not kept, so the answer must not be finished.
+        """
+        try:
+            self._append(_encode(receipt) + b"\n")
+        except OSError as exc:
+            self._problem = exc.strerror or str(exc)
+            self._retry_at = monotonic() + RETRY_S
+            raise fault("stores_unavailable", detail=f" ({self._problem})") from exc
+
+    def _append(self, line: bytes) -> None:
+        written = os.write(self._descriptor, line)
+        if written != len(line):
+            # a full disk takes a part: give it back, so that the next line starts clean
+            os.ftruncate(self._descriptor, self._size)
+            raise OSError(28, "No space left on device")
+        self._size += written
+        self._is_dirty = True
+        if self._size > SEGMENT_BYTES:
+            self._open_segment()
+
+    async def keep_synced(self) -> None:
+        """Runs for the life of the process: fdatasync every 100 ms while there is something new."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(SYNC_S)
+            if self._is_dirty:
+                self._is_dirty = False
+                try:
+                    await loop.run_in_executor(None, os.fdatasync, self._descriptor)
+                except OSError as exc:
+                    self._problem = exc.strerror or str(exc)
+
+    def close(self) -> None:
+        """Ends the segment; the reader then removes it once it is carried."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1

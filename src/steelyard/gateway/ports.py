@@ -1,0 +1,60 @@
+"""What the gateway needs from the rest of the program. Assembly fills these."""
+
+from typing import Protocol
+
+import msgspec
+
+from steelyard.canon.grant import Grant
+from steelyard.canon.receipt import Receipt
+
+
+class Grants(Protocol):
+    """Keys by digest: a bounded cache's source."""
+
+    async def find_grant(self, digest: str) -> Grant | None:
+        """The grant of a key, None when there is no such key."""
+        ...
+
+
+class Sink(Protocol):
+    """Takes the record of a call. When `record` returns, the record survives the process."""
+
+    def check(self) -> None:
+        """Raises `stores_unavailable` where the next record could not be kept."""
+        ...
+
+    def record(self, receipt: Receipt) -> None:
+        """Keeps one record, or raises `stores_unavailable`."""
+        ...
+
+
+class StoredAnswer(msgspec.Struct, frozen=True):
+    """An answer kept for its Idempotency-Key."""
+
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """What became of an Idempotency-Key: `new`, `running`, `stored`, `gone` or `mismatch`."""
+
+    state: str
+    request_id: str = ""
+    answer: StoredAnswer | None = None
+
+
+class Replay(Protocol):
+    """Answers by Idempotency-Key."""
+
+    async def claim(self, scope: str, key: str, body_digest: str, request_id: str) -> Claim:
+        """Takes the key for this request, or says who has it."""
+        ...
+
+    async def finish(self, scope: str, key: str, answer: StoredAnswer | None) -> None:
+        """Keeps the answer; None says that it was given but not kept."""
+        ...
+
+    async def forget(self, scope: str, key: str) -> None:
+        """Frees the key: nothing was processed."""
+        ...

@@ -1,0 +1,101 @@
+"""An exchange that keeps a copy of the answer, for a repeat with the same Idempotency-Key."""
+
+from collections.abc import Callable
+
+from steelyard.gateway.exchange import Exchange, Headers
+from steelyard.gateway.ports import StoredAnswer
+
+MAX_KEPT_BYTES = 1_048_576
+
+
+class RecordingExchange:
+    """Passes everything through; only successful, whole and small answers are kept."""
+
+    def __init__(self, inner: Exchange) -> None:
+        self._inner = inner
+        self.path = inner.path
+        self.headers = inner.headers
+        self.client = inner.client
+        self._status = 0
+        self._kept_headers: Headers = []
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._is_whole = False
+
+    @property
+    def body(self) -> bytes:
+        """The request body."""
+        return self._inner.body
+
+    @property
+    def is_disconnected(self) -> bool:
+        """Whether the client has gone."""
+        return self._inner.is_disconnected
+
+    @property
+    def on_disconnect(self) -> Callable[[], None] | None:
+        """See `Exchange`."""
+        return self._inner.on_disconnect
+
+    @on_disconnect.setter
+    def on_disconnect(self, callback: Callable[[], None] | None) -> None:
+        self._inner.on_disconnect = callback
+
+    @property
+    def on_pressure(self) -> Callable[[bool], None] | None:
+        """See `Exchange`."""
+        return self._inner.on_pressure
+
+    @on_pressure.setter
+    def on_pressure(self, callback: Callable[[bool], None] | None) -> None:
+        self._inner.on_pressure = callback
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether a model's answer, whole or not, has begun to reach the client."""
+        return self._status == 200
+
+    def send(self, status: int, headers: Headers, body: bytes) -> None:
+        """See `Exchange`."""
+        self._note(status, headers)
+        self._take(body)
+        self._is_whole = True
+        self._inner.send(status, headers, body)
+
+    def start(self, status: int, headers: Headers) -> None:
+        """See `Exchange`."""
+        self._note(status, headers)
+        self._inner.start(status, headers)
+
+    def write(self, data: bytes) -> None:
+        """See `Exchange`."""
+        self._take(data)
+        self._inner.write(data)
+
+    def end(self, data: bytes = b"") -> None:
+        """See `Exchange`."""
+        self._take(data)
+        # an error event in place of the end mark is no whole answer
+        self._is_whole = b"[DONE]" in data
+        self._inner.end(data)
+
+    def abort(self) -> None:
+        """See `Exchange`."""
+        self._inner.abort()
+
+    def answer(self, keeps: bool) -> StoredAnswer | None:
+        """The answer to keep, None where there is none or it must not be kept."""
+        if not (keeps and self._is_whole and self.is_answered) or self._size > MAX_KEPT_BYTES:
+            return None
+        return StoredAnswer(self._status, self._kept_headers, b"".join(self._parts))
+
+    def _note(self, status: int, headers: Headers) -> None:
+        self._status = status
+        self._kept_headers = list(headers)
+
+    def _take(self, data: bytes) -> None:
+        self._size += len(data)
+        if self._size <= MAX_KEPT_BYTES:
+            self._parts.append(data)
+        else:
+            self._parts.clear()

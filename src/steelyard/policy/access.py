@@ -1,0 +1,61 @@
+"""May this grant make this call? One rule a line, the first refusal is told."""
+
+from ipaddress import ip_address, ip_network
+
+from steelyard.base.errors import fault
+from steelyard.canon.grant import Grant, Workspace
+
+
+def check_grant(grant: Grant, now_us: int) -> None:
+    """The key itself.
+
+    Raises:
+        Fault: `api_key_invalid`, saying whether it is disabled or expired.
+    """
+    if grant.is_disabled:
+        raise fault("api_key_invalid", detail="The key is disabled.")
+    if grant.expires_us is not None and grant.expires_us <= now_us:
+        raise fault("api_key_invalid", detail="The key has expired.")
+
+
+def check_workspace(grant: Grant, workspace: Workspace | None, asked: str | None) -> None:
+    """The workspace: the one asked for in a header must be the key's, and it must be activated."""
+    if asked and asked != grant.workspace:
+        raise fault("workspace_mismatch")
+    if workspace is None or not workspace.is_activated:
+        raise fault("workspace_not_activated", workspace=grant.workspace)
+
+
+def check_operation(grant: Grant, operation: str) -> None:
+    """The operation must be on the key's list, if it has one."""
+    if grant.operations and operation not in grant.operations:
+        raise fault("operation_not_allowed", operation=operation)
+
+
+def client_address(peer: str | None, forwarded_for: str, trusted_proxies: tuple[str, ...]) -> str | None:
+    """The caller's address: the peer's, or behind trusted proxies the last one that none of them is."""
+    chain = [*(part.strip() for part in forwarded_for.split(",") if part.strip()), peer or ""]
+    while len(chain) > 1 and _is_within(chain[-1], trusted_proxies):
+        chain.pop()
+    return chain[-1] or None
+
+
+def _is_within(address: str, networks: tuple[str, ...]) -> bool:
+    try:
+        return any(ip_address(address) in ip_network(network, strict=False) for network in networks)
+    except ValueError:
+        return False
+
+
+def check_network(grant: Grant, client: str | None) -> None:
+    """The caller's address must lie in one of the key's networks, if it has any."""
+    if not grant.networks:
+        return
+    if not _is_within(client or "", grant.networks):
+        raise fault("network_not_allowed")
+
+
+def check_model(grant: Grant, model: str) -> None:
+    """The model must be on the key's list, if it has one."""
+    if grant.models and model not in grant.models:
+        raise fault("model_not_granted", model=model, param="model")

@@ -1,0 +1,120 @@
+"""Named statements on keys. A key is kept as its digest; what it allows as short JSON lists."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from sqlalchemy import Row, delete, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from steelyard.canon.grant import Grant
+from steelyard.store.schema import api_key
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRecord:
+    """A key as it may be shown: never the secret."""
+
+    masked: str
+    created_us: int
+    digest: str
+    grant: Grant
+
+
+def _record(row: Row[Any]) -> KeyRecord:
+    return KeyRecord(
+        masked=row.masked,
+        created_us=row.created_us,
+        digest=row.digest,
+        grant=Grant(
+            key_id=row.id,
+            workspace=row.workspace,
+            kind=row.kind,
+            name=row.name,
+            models=_list(row.models),
+            operations=_list(row.operations),
+            networks=_list(row.networks),
+            expires_us=row.expires_us,
+            is_disabled=row.is_disabled,
+        ),
+    )
+
+
+def _list(text: str) -> tuple[str, ...]:
+    return msgspec.json.decode(text, type=tuple[str, ...])
+
+
+def _text(values: tuple[str, ...]) -> str:
+    return msgspec.json.encode(values).decode()
+
+
+async def insert_key(connection: AsyncConnection, record: KeyRecord) -> None:
+    """Adds a key."""
+    grant = record.grant
+    await connection.execute(
+        insert(api_key).values(
+            id=grant.key_id,
+            digest=record.digest,
+            masked=record.masked,
+            name=grant.name,
+            workspace=grant.workspace,
+            kind=grant.kind,
+            models=_text(grant.models),
+            operations=_text(grant.operations),
+            networks=_text(grant.networks),
+            created_us=record.created_us,
+            expires_us=grant.expires_us,
+            is_disabled=grant.is_disabled,
+        )
+    )
+
+
+async def find_by_digest(connection: AsyncConnection, digest: str) -> KeyRecord | None:
+    """The key with this digest."""
+    row = (await connection.execute(select(api_key).where(api_key.c.digest == digest))).first()
+    return None if row is None else _record(row)
+
+
+async def find_by_id(connection: AsyncConnection, key_id: str) -> KeyRecord | None:
+    """The key with this id."""
+    row = (await connection.execute(select(api_key).where(api_key.c.id == key_id))).first()
+    return None if row is None else _record(row)
+
+
+async def find_by_name(connection: AsyncConnection, workspace: str, name: str) -> KeyRecord | None:
+    """The newest key of this name in a workspace."""
+    query = (
+        select(api_key)
+        .where(api_key.c.workspace == workspace, api_key.c.name == name)
+        .order_by(api_key.c.created_us.desc())
+    )
+    row = (await connection.execute(query)).first()
+    return None if row is None else _record(row)
+
+
+async def list_keys(connection: AsyncConnection, workspace: str | None) -> list[KeyRecord]:
+    """The keys of a workspace, or all; oldest first."""
+    query = select(api_key).order_by(api_key.c.created_us, api_key.c.id)
+    if workspace is not None:
+        query = query.where(api_key.c.workspace == workspace)
+    return [_record(row) for row in await connection.execute(query)]
+
+
+async def count_keys(connection: AsyncConnection) -> int:
+    """How many keys there are."""
+    return int(await connection.scalar(select(func.count()).select_from(api_key)) or 0)
+
+
+async def set_disabled(connection: AsyncConnection, key_id: str, is_disabled: bool) -> None:
+    """Switches a key off or on."""
+    await connection.execute(update(api_key).where(api_key.c.id == key_id).values(is_disabled=is_disabled))
+
+
+async def set_expiry(connection: AsyncConnection, key_id: str, expires_us: int) -> None:
+    """Ends a key at a time."""
+    await connection.execute(update(api_key).where(api_key.c.id == key_id).values(expires_us=expires_us))
+
+
+async def delete_key(connection: AsyncConnection, key_id: str) -> None:
+    """Removes a key for good."""
+    await connection.execute(delete(api_key).where(api_key.c.id == key_id))

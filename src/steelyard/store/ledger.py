@@ -1,0 +1,123 @@
+"""The ledger: one row per call, keyed by the request id, so that a journal read twice changes nothing."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import BigInteger, case, cast, func, insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from steelyard.canon.receipt import Receipt
+from steelyard.store import workspaces
+from steelyard.store.schema import receipt
+
+DAY_US = 86_400 * 1_000_000
+#: Parameters of one statement are limited; ids are looked up in portions.
+PORTION = 500
+
+
+async def insert_receipts(connection: AsyncConnection, receipts: Sequence[Receipt], now_us: int) -> int:
+    """Settles receipts that are not settled yet; returns how many were new.
+
+    Free tokens are spent first, in the order of the receipts; a call that costs nothing uses none.
+    """
+    known = await _known_ids(connection, [one.request_id for one in receipts])
+    fresh = {one.request_id: one for one in receipts if one.request_id not in known}
+    if not fresh:
+        return 0
+    free_left = await _free_tokens(connection, {one.workspace for one in fresh.values() if one.cost_micros})
+    before = dict(free_left)
+    rows = [_settled(one, free_left, now_us) for one in fresh.values()]
+    await connection.execute(insert(receipt), rows)
+    for name, tokens in free_left.items():
+        if tokens != before[name]:
+            await workspaces.set_free_tokens_left(connection, name, tokens)
+    return len(rows)
+
+
+async def _known_ids(connection: AsyncConnection, request_ids: list[str]) -> set[str]:
+    known: set[str] = set()
+    for start in range(0, len(request_ids), PORTION):
+        portion = request_ids[start : start + PORTION]
+        rows = await connection.scalars(select(receipt.c.request_id).where(receipt.c.request_id.in_(portion)))
+        known.update(rows)
+    return known
+
+
+async def _free_tokens(connection: AsyncConnection, names: set[str]) -> dict[str, int]:
+    found = [await workspaces.find_workspace(connection, name) for name in names]
+    return {one.name: one.free_tokens_left for one in found if one is not None}
+
+
+def _settled(one: Receipt, free_left: dict[str, int], now_us: int) -> dict[str, Any]:
+    """The row of a receipt, with what it takes of the free tokens and what is left to pay."""
+    total = one.prompt_tokens + one.completion_tokens
+    free = min(free_left.get(one.workspace, 0), total) if one.cost_micros else 0
+    if free:
+        free_left[one.workspace] -= free
+    charged = -(-one.cost_micros * (total - free) // total) if total else one.cost_micros
+    return {
+        **msgspec.structs.asdict(one),
+        "free_tokens_used": free,
+        "charged_micros": charged,
+        "settled_us": now_us,
+    }
+
+
+async def find_receipt(connection: AsyncConnection, request_id: str) -> dict[str, Any] | None:
+    """One row, as it is."""
+    row = (await connection.execute(select(receipt).where(receipt.c.request_id == request_id))).first()
+    return None if row is None else dict(row._mapping)
+
+
+async def list_receipts(connection: AsyncConnection, workspace: str | None, limit: int) -> list[dict[str, Any]]:
+    """The newest rows first."""
+    query = select(receipt).order_by(receipt.c.started_us.desc()).limit(limit)
+    if workspace is not None:
+        query = query.where(receipt.c.workspace == workspace)
+    return [dict(row._mapping) for row in await connection.execute(query)]
+
+
+#: What usage can be told apart by.
+GROUPS = {
+    "model": receipt.c.model,
+    "key": receipt.c.key_id,
+    "workspace": receipt.c.workspace,
+    "target": receipt.c.target,
+    "day": cast(receipt.c.started_us - receipt.c.started_us % DAY_US, BigInteger),
+}
+
+
+async def sum_usage(
+    connection: AsyncConnection, *, workspace: str | None, since_us: int, until_us: int, group_by: tuple[str, ...]
+) -> list[dict[str, Any]]:
+    """Calls, tokens and money by group and currency. `day` is the microsecond at which the day (UTC) began."""
+    groups = [GROUPS[name].label(name) for name in group_by]
+    sums = [
+        func.count().label("calls"),
+        func.sum(case((receipt.c.outcome == "completed", 0), else_=1)).label("failed_calls"),
+        *(
+            func.sum(receipt.c[name]).label(name)
+            for name in (
+                "prompt_tokens",
+                "completion_tokens",
+                "cached_tokens",
+                "reasoning_tokens",
+                "free_tokens_used",
+                "cost_micros",
+                "charged_micros",
+            )
+        ),
+    ]
+    query = (
+        select(*groups, receipt.c.currency, *sums)
+        .where(receipt.c.started_us >= since_us, receipt.c.started_us < until_us)
+        .group_by(*(GROUPS[name] for name in group_by), receipt.c.currency)
+        .order_by(*(GROUPS[name] for name in group_by), receipt.c.currency)
+    )
+    if workspace is not None:
+        query = query.where(receipt.c.workspace == workspace)
+    return [
+        {name: int(value) if name not in (*group_by, "currency") else value for name, value in row._mapping.items()}
+        for row in await connection.execute(query)
+    ]

@@ -1,0 +1,117 @@
+"""The tables as they are now. How older databases get here is in `migrations/`; a test holds the two equal."""
+
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, MetaData, Table, Text
+
+#: SQLite numbers rows by itself only where the key is INTEGER.
+_RowId = BigInteger().with_variant(Integer, "sqlite")
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+meta = Table(
+    "meta",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+workspace = Table(
+    "workspace",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("created_us", BigInteger, nullable=False),
+    Column("activated_us", BigInteger),
+    Column("free_tokens_granted", BigInteger, nullable=False),
+    Column("free_tokens_left", BigInteger, nullable=False),
+)
+
+api_key = Table(
+    "api_key",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("digest", Text, nullable=False, unique=True),
+    Column("masked", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("workspace", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("models", Text, nullable=False),
+    Column("operations", Text, nullable=False),
+    Column("networks", Text, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    Column("expires_us", BigInteger),
+    Column("is_disabled", Boolean, nullable=False),
+    Index("ix_api_key_workspace", "workspace"),
+)
+
+receipt = Table(
+    "receipt",
+    metadata,
+    Column("request_id", Text, primary_key=True),
+    Column("workspace", Text, nullable=False),
+    Column("key_id", Text, nullable=False),
+    Column("operation", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("target", Text, nullable=False),
+    Column("is_stream", Boolean, nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("error", Text),
+    Column("outcome", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("started_us", BigInteger, nullable=False),
+    Column("duration_us", BigInteger, nullable=False),
+    Column("first_token_us", BigInteger),
+    Column("hold_tokens", BigInteger, nullable=False),
+    Column("hold_micros", BigInteger, nullable=False),
+    Column("prompt_tokens", BigInteger, nullable=False),
+    Column("completion_tokens", BigInteger, nullable=False),
+    Column("cached_tokens", BigInteger, nullable=False),
+    Column("reasoning_tokens", BigInteger, nullable=False),
+    Column("is_estimated", Boolean, nullable=False),
+    Column("counted_tokens", BigInteger, nullable=False),
+    Column("price_version", Text, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("cost_micros", BigInteger, nullable=False),
+    Column("free_tokens_used", BigInteger, nullable=False),
+    Column("charged_micros", BigInteger, nullable=False),
+    Column("client_request_id", Text),
+    Column("settled_us", BigInteger, nullable=False),
+    Index("ix_receipt_workspace_started_us", "workspace", "started_us"),
+)
+
+change = Table(
+    "change",
+    metadata,
+    Column("id", _RowId, primary_key=True, autoincrement=True),
+    Column("kind", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+)
+
+replay = Table(
+    "replay",
+    metadata,
+    Column("scope", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("body_digest", Text, nullable=False),
+    Column("request_id", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("answer", LargeBinary),
+    Column("created_us", BigInteger, nullable=False),
+    Index("ix_replay_created_us", "created_us"),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", _RowId, primary_key=True, autoincrement=True),
+    Column("at_us", BigInteger, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+)

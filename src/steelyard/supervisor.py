@@ -1,0 +1,345 @@
+"""The parent of all processes: binds the port, migrates, replays journals, starts the roles and keeps them running."""
+
+import asyncio
+import contextlib
+import errno
+import fcntl
+import logging
+import os
+import secrets
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+from steelyard.assembly import BACKLOG, Orders, encode_orders
+from steelyard.base.clock import monotonic
+from steelyard.base.errors import SetupFault
+from steelyard.base.secrets import load_master_key, parse_master_key
+from steelyard.config import Settings, resolve_secret
+from steelyard.control import workspaces
+from steelyard.control.carrier import Carrier
+from steelyard.control.records import Records, migrate
+from steelyard.engines.catalogue import MODELS
+from steelyard.engines.llama import PROCESS_ENVIRONMENT
+from steelyard.engines.weights import is_present
+from steelyard.store.database import explain_failure, open_database
+
+log = logging.getLogger("steelyard.supervisor")
+
+READY_TIMEOUT_S = 30.0
+STOP_TIMEOUT_S = 15.0
+#: A child that ends within this time of its start is restarted more slowly.
+QUICK_DEATH_S = 5.0
+MAX_BACKOFF_S = 5.0
+
+
+@dataclass(slots=True)
+class Child:
+    """A process of a role."""
+
+    role: str
+    model: str = ""
+    process: asyncio.subprocess.Process | None = None
+    started_at: float = 0.0
+    quick_deaths: int = 0
+    watcher: asyncio.Task[None] | None = None
+    is_stopping: bool = False
+    #: (role, model) for people
+    title: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.title = f"{self.role} {self.model}".strip()
+
+
+def prepare_data_dir(settings: Settings) -> None:
+    """Makes the data directory.
+
+    Raises:
+        SetupFault: it cannot be written.
+    """
+    path = Path(settings.data_dir)
+    try:
+        for one in (path, settings.run_dir, settings.journal_dir):
+            one.mkdir(parents=True, exist_ok=True, mode=0o700)
+            one.chmod(0o700)
+        probe = path / ".probe"
+        probe.write_bytes(b"x" * 4096)
+        probe.unlink()
+    except OSError as exc:
+        raise SetupFault(
+            f"The data directory {path} cannot be written: {exc.strerror}; choose another with --data-dir."
+        ) from None
+
+
+def get_master_key(settings: Settings) -> bytes:
+    """The installation's master key: from the settings, else from `secret.key`, made on the first start."""
+    if settings.server.master_key:
+        return parse_master_key(resolve_secret(settings.server.master_key, "server.master_key"), "server.master_key")
+    return load_master_key(Path(settings.data_dir) / "secret.key")
+
+
+async def open_records(settings: Settings) -> Records:
+    """Opens the database with its schema brought up to date and workspace `default` in place.
+
+    Raises:
+        SetupFault: it cannot be used, or is newer than this program.
+    """
+    prepare_data_dir(settings)
+    database = open_database(settings.database.url, Path(settings.data_dir))
+    try:
+        await migrate(database)
+        await workspaces.ensure_default(database)
+    except SetupFault:
+        await database.close()
+        raise
+    except Exception as exc:
+        await database.close()
+        raise SetupFault(f"The database cannot be used: {explain_failure(exc)}.") from exc
+    return database
+
+
+def bind(settings: Settings) -> socket.socket:
+    """The listening socket that all gateways share.
+
+    Raises:
+        SetupFault: the port is taken or the address is not ours.
+    """
+    host, port = settings.server.host, settings.server.port
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(BACKLOG)
+    except OSError as exc:
+        listener.close()
+        if exc.errno == errno.EADDRINUSE:
+            raise SetupFault(
+                f"Port {port} on {host} is taken; stop what uses it or choose another with --port."
+            ) from None
+        raise SetupFault(f"Cannot listen on {host}:{port}: {exc.strerror}.") from None
+    except OverflowError:
+        listener.close()
+        raise SetupFault(f"Port {port} does not exist; choose one in 1 to 65535.") from None
+    listener.setblocking(False)
+    return listener
+
+
+class Supervisor:
+    """Runs until told to stop."""
+
+    def __init__(self, settings: Settings, reload_settings: Callable[[], Settings]) -> None:
+        self._settings = settings
+        self._reload_settings = reload_settings
+        self._boot_id = secrets.token_hex(4)
+        self._children: list[Child] = []
+        self._stop = asyncio.Event()
+        self._master_key = b""
+        self._listener: socket.socket
+
+    async def run(self, on_ready: Callable[[Settings], None]) -> None:
+        """Starts everything, calls `on_ready` when calls are answered, returns when stopped."""
+        settings = self._settings
+        prepare_data_dir(settings)
+        lock = self._lock_data_dir()
+        self._master_key = get_master_key(settings)
+        self._listener = bind(settings)
+        self._clean_run_dir()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        loop.add_signal_handler(signal.SIGHUP, lambda: asyncio.ensure_future(self._reload()))
+        roles = [Child("gateway") for _ in range(settings.server.workers)]
+        roles += [Child("face"), *(Child("engine", name) for name in self._installed_models())]
+        try:
+            # the children import while we migrate; they get their orders when the database is ready for them
+            for child in roles:
+                await self._spawn(child)
+            await self._prepare_database()
+            for child in roles:
+                await self._order(child)
+                child.watcher = asyncio.create_task(self._watch(child))
+            self._children = roles
+            await self._wait_ready()
+            on_ready(settings)
+            follower = asyncio.create_task(self._follow_weights())
+            await self._stop.wait()
+            follower.cancel()
+        finally:
+            await self._stop_all(roles)
+            self._listener.close()
+            lock.close()
+
+    # starting
+
+    def _lock_data_dir(self) -> IO[str]:
+        lock = (Path(self._settings.data_dir) / ".lock").open("w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            raise SetupFault(
+                f"Another server runs on the data directory {self._settings.data_dir}; stop it or use another --data-dir."
+            ) from None
+        return lock
+
+    def _clean_run_dir(self) -> None:
+        for path in self._settings.run_dir.glob("*.sock"):
+            path.unlink(missing_ok=True)
+        for path in self._settings.journal_dir.glob("*.new"):
+            path.unlink(missing_ok=True)
+
+    async def _prepare_database(self) -> None:
+        database = await open_records(self._settings)
+        async with database:
+            # what the last run answered is in the ledger before anything new is
+            carried = await Carrier(self._settings.journal_dir, database).carry()
+        if carried:
+            log.info("%d receipts of the last run were carried to the ledger", carried)
+
+    def _installed_models(self) -> list[str]:
+        settings = self._settings
+        if settings.embedded_names == "off" and settings.providers:
+            return []
+        models_dir = Path(settings.models_dir)
+        return [name for name in settings.engines.load if name in MODELS and is_present(models_dir, MODELS[name])]
+
+    async def _spawn(self, child: Child) -> None:
+        environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+        if child.role == "engine":
+            environment |= PROCESS_ENVIRONMENT
+        descriptors = (self._listener.fileno(),) if child.role == "gateway" else ()
+        child.process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "steelyard.assembly", child.role,
+            stdin=asyncio.subprocess.PIPE, pass_fds=descriptors, env=environment,
+        )  # fmt: skip
+        child.started_at = monotonic()
+
+    async def _order(self, child: Child) -> None:
+        assert child.process is not None
+        assert child.process.stdin is not None
+        orders = Orders(
+            settings=self._settings,
+            boot_id=self._boot_id,
+            master_key=self._master_key.hex(),
+            listen_fd=self._listener.fileno() if child.role == "gateway" else -1,
+            model=child.model,
+        )
+        # the pipe stays open: its end tells the child that we are gone
+        child.process.stdin.write(encode_orders(orders))
+        with contextlib.suppress(ConnectionError):
+            await child.process.stdin.drain()
+
+    async def _watch(self, child: Child) -> None:
+        """Restarts a child that ends."""
+        while True:
+            assert child.process is not None
+            code = await child.process.wait()
+            if child.is_stopping or self._stop.is_set():
+                return
+            lived_s = monotonic() - child.started_at
+            child.quick_deaths = child.quick_deaths + 1 if lived_s < QUICK_DEATH_S else 0
+            delay_s = min(0.1 * 2**child.quick_deaths, MAX_BACKOFF_S) if child.quick_deaths > 1 else 0.0
+            log.warning("%s ended with %s and is started again", child.title, code)
+            await asyncio.sleep(delay_s)
+            await self._spawn(child)
+            await self._order(child)
+
+    async def _wait_ready(self) -> None:
+        give_up_at = monotonic() + READY_TIMEOUT_S
+        host, port = self._listener.getsockname()[:2]
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+        while monotonic() < give_up_at and not self._stop.is_set():
+            if await _is_ready(host, port):
+                return
+            await asyncio.sleep(0.02)
+        if not self._stop.is_set():
+            raise SetupFault("The server did not become ready within 30 s; its log above says why.")
+
+    # while running
+
+    async def _follow_weights(self) -> None:
+        """Weights that are pulled while the server runs get their engine host."""
+        while True:
+            await asyncio.sleep(1.0)
+            running = {child.model for child in self._children if child.role == "engine"}
+            for name in self._installed_models():
+                if name not in running:
+                    child = Child("engine", name)
+                    await self._spawn(child)
+                    await self._order(child)
+                    child.watcher = asyncio.create_task(self._watch(child))
+                    self._children.append(child)
+
+    async def _reload(self) -> None:
+        """SIGHUP: an invalid file keeps the old settings; a valid one replaces the processes one by one."""
+        try:
+            settings = self._reload_settings()
+        except SetupFault as failure:
+            log.error("the configuration was not reloaded: %s", failure)
+            return
+        fixed = (self._settings.server.host, self._settings.server.port, self._settings.server.workers)
+        if (settings.server.host, settings.server.port, settings.server.workers) != fixed:
+            log.warning("host, port and workers take effect at the next start")
+        self._settings = settings
+        for child in [one for one in self._children if one.role in ("face", "gateway")]:
+            await self._replace(child)
+        log.info("the configuration was reloaded")
+
+    async def _replace(self, child: Child) -> None:
+        """Starts the successor first: a gateway's port is never without a reader."""
+        old, watcher = child.process, child.watcher
+        if watcher is not None:
+            watcher.cancel()
+        if child.role == "face" and old is not None:
+            # the face owns a named socket: the successor must come after
+            await _terminate(old, STOP_TIMEOUT_S)
+        await self._spawn(child)
+        await self._order(child)
+        child.watcher = asyncio.create_task(self._watch(child))
+        if child.role == "gateway" and old is not None:
+            await asyncio.sleep(0.5)
+            await _terminate(old, STOP_TIMEOUT_S)
+
+    # stopping
+
+    async def _stop_all(self, roles: list[Child]) -> None:
+        children = self._children or roles
+        # gateways first: the face still takes their last receipts
+        for group in (("gateway",), ("engine", "face")):
+            chosen = [child for child in children if child.role in group]
+            for child in chosen:
+                child.is_stopping = True
+                if child.watcher is not None:
+                    child.watcher.cancel()
+            await asyncio.gather(*(_terminate(one.process, STOP_TIMEOUT_S) for one in chosen if one.process))
+
+
+async def _terminate(process: asyncio.subprocess.Process, timeout_s: float) -> None:
+    if process.returncode is not None:
+        return
+    with contextlib.suppress(ProcessLookupError):
+        process.terminate()
+    try:
+        async with asyncio.timeout(timeout_s):
+            await process.wait()
+    except TimeoutError:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+
+
+async def _is_ready(host: str, port: int) -> bool:
+    try:
+        async with asyncio.timeout(2.0):
+            reader, writer = await asyncio.open_connection(host, port)
+            writer.write(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            line = await reader.readline()
+            writer.close()
+    except (OSError, TimeoutError):
+        return False
+    return b" 200 " in line

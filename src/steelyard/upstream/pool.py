@@ -1,0 +1,420 @@
+"""A keep-alive pool of HTTP/1.1 connections on httptools, over TCP, TLS and unix sockets.
+
+It is our own because it is on the hot path. A body is handed over through callbacks, so a stream costs no task switch
+per chunk. Rule: a connection goes back only after its answer was parsed to its end and nobody reads from it any more.
+"""
+
+import asyncio
+import contextlib
+import ssl
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Self, cast
+from urllib.parse import urlsplit
+
+import httptools
+
+MAX_CONNECTIONS = 1024  # per origin
+IDLE_S = 4.0  # below the keep-alive time of common servers (uvicorn: 5 s)
+SWEEP_S = 0.5
+MAX_BUFFERED_ANSWER_BYTES = 64 * 1024 * 1024
+
+
+class PoolError(Exception):
+    """Something between us and the upstream; `is_sent` says whether the request may have been acted on."""
+
+    def __init__(self, message: str, *, is_sent: bool) -> None:
+        super().__init__(message)
+        self.is_sent = is_sent
+
+
+class ConnectError(PoolError):
+    """No connection was made."""
+
+
+class TimedOut(PoolError):
+    """A time limit passed."""
+
+
+class Broken(PoolError):
+    """The connection broke, or what came was no HTTP."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where connections lead, and the path prefix below it."""
+
+    host: str
+    port: int
+    is_tls: bool = False
+    unix_path: str | None = None
+    prefix: str = ""
+
+    @property
+    def host_header(self) -> str:
+        """Value of `Host`."""
+        default = 443 if self.is_tls else 80
+        return self.host if self.port == default or self.unix_path else f"{self.host}:{self.port}"
+
+
+def parse_origin(base_url: str) -> Origin:
+    """`http(s)://host[:port]/prefix` or `unix:/path.sock:/prefix` as an origin.
+
+    Raises:
+        ValueError: any other form.
+    """
+    if base_url.startswith("unix:"):
+        path, _, prefix = base_url[5:].partition(":")
+        return Origin("localhost", 80, unix_path=path, prefix=prefix.rstrip("/"))
+    parts = urlsplit(base_url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"base_url must be http(s)://host/path, not {base_url!r}")
+    is_tls = parts.scheme == "https"
+    return Origin(parts.hostname, parts.port or (443 if is_tls else 80), is_tls, prefix=parts.path.rstrip("/"))
+
+
+@dataclass(slots=True)
+class Answer:
+    """An upstream's answer. With `on_body` set, the body goes there and `body` stays empty."""
+
+    status: int = 0
+    headers: dict[bytes, bytes] = field(default_factory=dict)
+    body: bytes = b""
+
+
+class Flight:
+    """What one call on a connection waits for."""
+
+    __slots__ = ("answer", "deadline", "done", "head", "is_streaming", "on_body", "parts", "size")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.answer = Answer()
+        self.head: asyncio.Future[Answer] = loop.create_future()
+        self.done: asyncio.Future[Answer] | None = None
+        self.on_body: Callable[[bytes], None] | None = None
+        self.is_streaming = False
+        self.parts: list[bytes] = []
+        self.size = 0
+        self.deadline = 0.0
+
+
+class Connection(asyncio.Protocol):
+    """One connection; at most one call at a time."""
+
+    def __init__(self, pool: "OriginPool") -> None:
+        self._pool = pool
+        self._loop = pool.loop
+        self._parser = httptools.HttpResponseParser(self)
+        self.transport: asyncio.Transport
+        self.flight: Flight | None = None
+        self.idle_since = 0.0
+        self.is_closed = False
+        self._is_paused = False
+
+    def __repr__(self) -> str:
+        state = "closed" if self.is_closed else "busy" if self.flight else "idle"
+        return f"<Connection to {self._pool.origin.host_header} [{state}]>"
+
+    # asyncio callbacks
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """asyncio: connected."""
+        # uvloop's transports are of another family, but do the same
+        self.transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        """asyncio: bytes came."""
+        if self.flight is None:
+            # bytes nobody asked for: this connection cannot be trusted any more
+            self.close()
+            return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError as exc:
+            self._fail(Broken(f"no HTTP: {exc}", is_sent=True))
+
+    def eof_received(self) -> bool:
+        """asyncio: the other side is finished."""
+        flight = self.flight
+        if flight and flight.answer.status and not self._has_length(flight):
+            # a body that ends with the connection (RFC 9112, 6.3)
+            self._complete(flight, reusable=False)
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """asyncio: gone."""
+        self.is_closed = True
+        self._pool.forget(self)
+        self._fail(Broken(f"connection lost: {exc or 'closed by the upstream'}", is_sent=True))
+
+    # parser callbacks
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """httptools: one header."""
+        if self.flight:
+            self.flight.answer.headers[name.lower()] = value
+
+    def on_headers_complete(self) -> None:
+        """httptools: head complete."""
+        flight = self.flight
+        if flight is None:
+            # a second answer behind the first
+            self.close()
+            return
+        status = self._parser.get_status_code()
+        if 100 <= status < 200:
+            flight.answer.headers.clear()
+            return
+        flight.answer.status = status
+        if not flight.head.done():
+            flight.head.set_result(flight.answer)
+
+    def on_body(self, body: bytes) -> None:
+        """httptools: part of the body."""
+        flight = self.flight
+        if flight is None:
+            return
+        if flight.on_body is not None:
+            flight.deadline = self._loop.time() + self._pool.chunk_timeout_s
+            flight.on_body(body)
+            return
+        flight.parts.append(body)
+        flight.size += len(body)
+        if flight.size > MAX_BUFFERED_ANSWER_BYTES:
+            self._fail(Broken("answer too large", is_sent=True))
+
+    def on_message_complete(self) -> None:
+        """httptools: the answer is whole."""
+        flight = self.flight
+        if flight is not None and flight.answer.status:
+            self._complete(flight, reusable=self._parser.should_keep_alive())
+
+    # inside
+
+    def _has_length(self, flight: Flight) -> bool:
+        headers = flight.answer.headers
+        return b"content-length" in headers or b"transfer-encoding" in headers
+
+    def _complete(self, flight: Flight, *, reusable: bool) -> None:
+        flight.answer.body = b"".join(flight.parts) if len(flight.parts) != 1 else flight.parts[0]
+        self.flight = None
+        self.pause(False)
+        if reusable and not self.transport.is_closing():
+            # the answer has been handed over in full, so the next call may have the connection
+            self._pool.give_back(self)
+        else:
+            self.close()
+        if flight.done is not None and not flight.done.done():
+            flight.done.set_result(flight.answer)
+
+    def _fail(self, error: PoolError) -> None:
+        flight, self.flight = self.flight, None
+        self.close()
+        if flight is None:
+            return
+        for future in (flight.head, flight.done):
+            if future is not None and not future.done():
+                future.set_exception(error)
+                # whoever waits for one of the two need not ask for the other
+                future.exception()
+
+    def start(self, request: bytes, flight: Flight) -> None:
+        """Sends a request."""
+        assert self.flight is None
+        self.flight = flight
+        self.transport.write(request)
+
+    def expire(self, now: float) -> None:
+        """Gives up a call whose deadline has passed."""
+        if self.flight is not None and now > self.flight.deadline:
+            self._fail(TimedOut("the upstream took too long", is_sent=True))
+
+    def pause(self, is_paused: bool) -> None:
+        """Stops or goes on reading, for a consumer that is slower than the upstream."""
+        if is_paused == self._is_paused or self.transport.is_closing():
+            return
+        self._is_paused = is_paused
+        if is_paused:
+            self.transport.pause_reading()
+        else:
+            self.transport.resume_reading()
+        if self.flight is not None:
+            self.flight.deadline = self._loop.time() + self._pool.chunk_timeout_s
+
+    def abort(self) -> None:
+        """Ends the call under way; the upstream sees the connection close."""
+        self.flight = None
+        self.close()
+
+    def close(self) -> None:
+        """Closes; safe to repeat."""
+        if not self.is_closed:
+            self.is_closed = True
+            self._pool.forget(self)
+            self.transport.abort()
+
+
+class OriginPool:
+    """The connections to one origin."""
+
+    def __init__(self, origin: Origin, tls: ssl.SSLContext | None, *, max_connections: int = MAX_CONNECTIONS) -> None:
+        self.origin = origin
+        self.loop = asyncio.get_running_loop()
+        self.chunk_timeout_s = 120.0
+        self._tls = tls
+        self._idle: deque[Connection] = deque()
+        self._all: set[Connection] = set()
+        self._connecting = 0
+        self._max = max_connections
+        self._waiters: deque[asyncio.Future[None]] = deque()
+
+    def __repr__(self) -> str:
+        return f"<OriginPool {self.origin.host_header} [{len(self._all)} open, {len(self._idle)} idle]>"
+
+    async def acquire(self, connect_timeout_s: float) -> Connection:
+        """A connection of one's own, idle or new.
+
+        Raises:
+            ConnectError: none could be made in time.
+        """
+        while True:
+            while self._idle:
+                connection = self._idle.pop()
+                if not connection.is_closed and not connection.transport.is_closing():
+                    return connection
+            if len(self._all) + self._connecting < self._max:
+                return await self._connect(connect_timeout_s)
+            await self._wait(connect_timeout_s)
+
+    async def _connect(self, timeout_s: float) -> Connection:
+        origin = self.origin
+        self._connecting += 1
+        try:
+            async with asyncio.timeout(timeout_s):
+                if origin.unix_path is not None:
+                    _, connection = await self.loop.create_unix_connection(lambda: Connection(self), origin.unix_path)
+                else:
+                    _, connection = await self.loop.create_connection(
+                        lambda: Connection(self), origin.host, origin.port, ssl=self._tls if origin.is_tls else None
+                    )
+        except TimeoutError:
+            raise ConnectError(f"no connection within {timeout_s:g} s", is_sent=False) from None
+        except (OSError, ssl.SSLError) as exc:
+            raise ConnectError(f"cannot connect: {exc.strerror or exc}", is_sent=False) from exc
+        finally:
+            self._connecting -= 1
+        self._all.add(connection)
+        return connection
+
+    async def _wait(self, timeout_s: float) -> None:
+        waiter = self.loop.create_future()
+        self._waiters.append(waiter)
+        try:
+            async with asyncio.timeout(timeout_s):
+                await waiter
+        except TimeoutError:
+            raise ConnectError("all connections are busy", is_sent=False) from None
+
+    def _wake(self) -> None:
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                return
+
+    def give_back(self, connection: Connection) -> None:
+        """A connection whose answer is whole becomes idle."""
+        connection.idle_since = self.loop.time()
+        self._idle.append(connection)
+        if self._waiters:
+            self._wake()
+
+    def forget(self, connection: Connection) -> None:
+        """A closed connection leaves the books."""
+        self._all.discard(connection)
+        if self._waiters:
+            self._wake()
+
+    def sweep(self, now: float) -> None:
+        """Closes idle connections and expires calls; called twice a second, so no call needs a timer of its own."""
+        while self._idle and (self._idle[0].is_closed or now - self._idle[0].idle_since > IDLE_S):
+            self._idle.popleft().close()
+        for connection in list(self._all):
+            connection.expire(now)
+
+    def close(self) -> None:
+        """Closes every connection."""
+        for connection in list(self._all):
+            connection.close()
+
+
+class Pool:
+    """All origins. Open it inside a running loop, close it before the loop ends."""
+
+    def __init__(self) -> None:
+        self._origins: dict[Origin, OriginPool] = {}
+        self._tls: ssl.SSLContext | None = None
+        self._sweeper: asyncio.Task[None] | None = None
+
+    def __repr__(self) -> str:
+        return f"<Pool {list(self._origins.values())}>"
+
+    async def __aenter__(self) -> Self:
+        self._sweeper = asyncio.create_task(self._sweep())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._sweeper
+        for origin in self._origins.values():
+            origin.close()
+
+    async def _sweep(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            for origin in list(self._origins.values()):
+                origin.sweep(loop.time())
+
+    def origin(self, origin: Origin) -> OriginPool:
+        """The pool of one origin."""
+        pool = self._origins.get(origin)
+        if pool is None:
+            if origin.is_tls and self._tls is None:
+                self._tls = ssl.create_default_context()
+            pool = self._origins[origin] = OriginPool(origin, self._tls)
+        return pool
+
+    async def fetch(
+        self,
+        origin: Origin,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        headers: dict[str, str] | None = None,
+        *,
+        timeout_s: float = 30.0,
+        connect_timeout_s: float = 5.0,
+    ) -> Answer:
+        """One whole call, for control traffic; the hot path drives connections itself.
+
+        Raises:
+            PoolError: no answer.
+        """
+        pool = self.origin(origin)
+        connection = await pool.acquire(connect_timeout_s)
+        flight = Flight(pool.loop)
+        flight.done = pool.loop.create_future()
+        flight.deadline = pool.loop.time() + timeout_s
+        fields = {"Host": origin.host_header, "Content-Length": str(len(body)), **(headers or {})}
+        head = f"{method} {origin.prefix}{path} HTTP/1.1\r\n" + "".join(f"{k}: {v}\r\n" for k, v in fields.items())
+        connection.start(head.encode("latin-1") + b"\r\n" + body, flight)
+        try:
+            return await flight.done
+        except asyncio.CancelledError:
+            if connection.flight is flight:
+                connection.abort()
+            raise

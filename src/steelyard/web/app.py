@@ -1,0 +1,54 @@
+"""The face's application: routes from the parts, one frame for what goes wrong."""
+
+import logging
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from steelyard.base.errors import fault
+from steelyard.control.exposition import Exposition
+from steelyard.web import error_pages
+from steelyard.web.answers import error_answer, guarded
+from steelyard.web.control_api import ControlApi
+from steelyard.web.internal_api import InternalApi
+from steelyard.web.principal import get_admin
+from steelyard.web.status_page import StatusPage
+
+log = logging.getLogger("steelyard.web")
+
+
+def build_app(control: ControlApi, internal: InternalApi, status: StatusPage, exposition: Exposition) -> Starlette:
+    """Assembles the application."""
+
+    async def metrics(request: Request) -> Response:
+        get_admin(request)
+        return PlainTextResponse(await exposition.render(), media_type="text/plain; version=0.0.4")
+
+    routes: list[BaseRoute] = [
+        *internal.routes(),
+        *control.routes(),
+        *error_pages.routes(),
+        *status.routes(),
+        Route("/metrics", guarded(metrics)),
+    ]
+    return Starlette(
+        routes=routes,
+        exception_handlers={HTTPException: _http_exception, Exception: _exception},
+    )
+
+
+async def _http_exception(request: Request, exc: Exception) -> Response:
+    assert isinstance(exc, HTTPException)
+    request_id = request.headers.get("x-request-id", "")
+    if exc.status_code == 405:
+        return error_answer(fault("method_not_supported", method=request.method), request_id)
+    return error_answer(fault("path_not_found"), request_id)
+
+
+async def _exception(request: Request, exc: Exception) -> Response:
+    request_id = request.headers.get("x-request-id", "")
+    log.error("a request failed", exc_info=exc, extra={"request_id": request_id})
+    return error_answer(fault("internal_error"), request_id)

@@ -1,0 +1,254 @@
+"""/control/v1: keys, workspaces, models, usage, receipts. The OpenAPI document is made from the same table as the routes."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from steelyard.base.clock import MICROS
+from steelyard.base.errors import fault
+from steelyard.canon.model import Model
+from steelyard.control import keys, usage, workspaces
+from steelyard.control.records import Records
+from steelyard.web.answers import Handler, guarded, json_answer, read_body
+from steelyard.web.principal import get_admin, get_scope
+
+
+class KeyWish(msgspec.Struct, forbid_unknown_fields=True):
+    """Body of POST /keys."""
+
+    name: str
+    workspace: str = "default"
+    kind: str = "api"
+    models: tuple[str, ...] = ()
+    operations: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()
+    expires_in: str | None = None
+
+
+class RotateWish(msgspec.Struct, forbid_unknown_fields=True):
+    """Body of POST /keys/ID/rotate."""
+
+    grace: str = "0s"
+
+
+class WorkspaceWish(msgspec.Struct, forbid_unknown_fields=True):
+    """Body of POST /workspaces."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One row of the control API."""
+
+    method: str
+    path: str
+    summary: str
+    handler: Handler
+    body: type | None = None
+
+
+def show_key(record: Any, secret: str | None = None) -> dict[str, Any]:
+    """A key as JSON; the secret only where it was just made."""
+    grant = record.grant
+    shown = {
+        "id": grant.key_id,
+        "name": grant.name,
+        "masked": record.masked,
+        "workspace": grant.workspace,
+        "kind": grant.kind,
+        "models": grant.models,
+        "operations": grant.operations,
+        "networks": grant.networks,
+        "created_at": record.created_us // MICROS,
+        "expires_at": None if grant.expires_us is None else grant.expires_us // MICROS,
+        "disabled": grant.is_disabled,
+    }
+    return shown if secret is None else {**shown, "key": secret}
+
+
+def show_workspace(record: Any) -> dict[str, Any]:
+    """A workspace as JSON."""
+    return {
+        "name": record.name,
+        "created_at": record.created_us // MICROS,
+        "activated_at": None if record.activated_us is None else record.activated_us // MICROS,
+        "free_tokens_granted": record.free_tokens_granted,
+        "free_tokens_left": record.free_tokens_left,
+    }
+
+
+def show_model(model: Model) -> dict[str, Any]:
+    """A model as JSON, with what answers for it."""
+    return {
+        "name": model.name,
+        "owned_by": model.owned_by,
+        "stand_in": model.is_stand_in,
+        "targets": [
+            {
+                "target": target.label,
+                "operations": target.operations,
+                "capabilities": target.capabilities,
+                "context_tokens": target.context_tokens,
+                "currency": target.price.currency,
+                "input_micros": target.price.input_micros,
+                "output_micros": target.price.output_micros,
+            }
+            for target in model.targets
+        ],
+    }
+
+
+class ControlApi:
+    """The handlers."""
+
+    def __init__(self, records: Records, models: Callable[[], dict[str, Model]], free_tokens: int) -> None:
+        self._records = records
+        self._models = models
+        self._free_tokens = free_tokens
+        self.operations = (
+            Operation("GET", "/keys", "List keys, masked", self.list_keys),
+            Operation("POST", "/keys", "Make a key; the secret is shown once", self.create_key, KeyWish),
+            Operation("GET", "/keys/{key_id}", "Show a key, masked", self.get_key),
+            Operation("DELETE", "/keys/{key_id}", "Delete a key for good", self.delete_key),
+            Operation("POST", "/keys/{key_id}/disable", "Switch a key off", self.disable_key),
+            Operation("POST", "/keys/{key_id}/enable", "Switch a key on", self.enable_key),
+            Operation("POST", "/keys/{key_id}/rotate", "Replace a key after a grace time", self.rotate_key, RotateWish),
+            Operation("GET", "/workspaces", "List workspaces", self.list_workspaces),
+            Operation("POST", "/workspaces", "Make a workspace", self.create_workspace, WorkspaceWish),
+            Operation("POST", "/workspaces/{name}/activate", "Activate, with the free tokens", self.activate),
+            Operation("GET", "/models", "List models with their targets", self.list_models),
+            Operation("GET", "/usage", "Sum usage and cost", self.get_usage),
+            Operation("GET", "/requests/{request_id}/receipt", "Show a call's receipt", self.get_receipt),
+            Operation("GET", "/openapi.json", "This document", self.get_document),
+        )
+
+    def routes(self) -> list[Route]:
+        """The Starlette routes."""
+        return [Route(f"/control/v1{one.path}", guarded(one.handler), methods=[one.method]) for one in self.operations]
+
+    async def list_keys(self, request: Request) -> Response:
+        get_admin(request)
+        found = await keys.list_keys(self._records, request.query_params.get("workspace"))
+        return json_answer({"data": [show_key(one) for one in found]})
+
+    async def create_key(self, request: Request) -> Response:
+        actor = get_admin(request)
+        wish = await read_body(request, KeyWish)
+        made = await keys.create_key(
+            self._records,
+            name=wish.name,
+            actor=actor.key_id,
+            workspace=wish.workspace,
+            kind=wish.kind,
+            models=wish.models,
+            operations=wish.operations,
+            networks=wish.networks,
+            expires_in_s=None if wish.expires_in is None else keys.parse_duration_s(wish.expires_in),
+        )
+        return json_answer(show_key(made.record, made.secret), 201)
+
+    async def get_key(self, request: Request) -> Response:
+        get_admin(request)
+        return json_answer(show_key(await keys.get_key(self._records, request.path_params["key_id"])))
+
+    async def delete_key(self, request: Request) -> Response:
+        actor = get_admin(request)
+        record = await keys.delete_key(self._records, request.path_params["key_id"], actor=actor.key_id)
+        return json_answer({"id": record.grant.key_id, "deleted": True})
+
+    async def disable_key(self, request: Request) -> Response:
+        return await self._switch(request, is_disabled=True)
+
+    async def enable_key(self, request: Request) -> Response:
+        return await self._switch(request, is_disabled=False)
+
+    async def _switch(self, request: Request, *, is_disabled: bool) -> Response:
+        actor = get_admin(request)
+        key_id = request.path_params["key_id"]
+        return json_answer(show_key(await keys.set_disabled(self._records, key_id, is_disabled, actor=actor.key_id)))
+
+    async def rotate_key(self, request: Request) -> Response:
+        actor = get_admin(request)
+        wish = await read_body(request, RotateWish)
+        grace_s = keys.parse_duration_s(wish.grace)
+        made = await keys.rotate_key(self._records, request.path_params["key_id"], grace_s, actor=actor.key_id)
+        return json_answer(show_key(made.record, made.secret), 201)
+
+    async def list_workspaces(self, request: Request) -> Response:
+        get_admin(request)
+        found = await workspaces.list_workspaces(self._records)
+        return json_answer({"data": [show_workspace(one) for one in found]})
+
+    async def create_workspace(self, request: Request) -> Response:
+        actor = get_admin(request)
+        wish = await read_body(request, WorkspaceWish)
+        made = await workspaces.create_workspace(self._records, wish.name, actor=actor.key_id)
+        return json_answer(show_workspace(made), 201)
+
+    async def activate(self, request: Request) -> Response:
+        actor = get_admin(request)
+        name = request.path_params["name"]
+        record, _ = await workspaces.activate_workspace(self._records, name, self._free_tokens, actor=actor.key_id)
+        return json_answer(show_workspace(record))
+
+    async def list_models(self, request: Request) -> Response:
+        get_admin(request)
+        ordered = sorted(self._models().values(), key=lambda model: model.name)
+        return json_answer({"data": [show_model(model) for model in ordered]})
+
+    async def get_usage(self, request: Request) -> Response:
+        query = request.query_params
+        group_by = tuple(part for part in query.get("group_by", "model").split(",") if part)
+        rows = await usage.get_usage(
+            self._records,
+            workspace=get_scope(request),
+            since_s=_seconds(query.get("since"), "since"),
+            until_s=_seconds(query.get("until"), "until"),
+            group_by=group_by,
+        )
+        return json_answer({"group_by": group_by, "data": rows})
+
+    async def get_receipt(self, request: Request) -> Response:
+        receipt = await usage.get_receipt(self._records, request.path_params["request_id"], get_scope(request))
+        return json_answer(receipt)
+
+    async def get_document(self, request: Request) -> Response:
+        get_admin(request)
+        return json_answer(self.document())
+
+    def document(self) -> dict[str, Any]:
+        """OpenAPI 3.1."""
+        bodies = [one.body for one in self.operations if one.body is not None]
+        _, schemas = msgspec.json.schema_components(bodies, ref_template="#/components/schemas/{name}")
+        paths: dict[str, Any] = {}
+        for one in self.operations:
+            entry: dict[str, Any] = {"summary": one.summary, "responses": {"200": {"description": "Done"}}}
+            names = [part[1:-1] for part in one.path.split("/") if part.startswith("{")]
+            if names:
+                entry["parameters"] = [
+                    {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names
+                ]
+            if one.body is not None:
+                reference = {"$ref": f"#/components/schemas/{one.body.__name__}"}
+                entry["requestBody"] = {"content": {"application/json": {"schema": reference}}}
+            paths.setdefault(f"/control/v1{one.path}", {})[one.method.lower()] = entry
+        return {
+            "openapi": "3.1.0",
+            "info": {"title": "steelyard control API", "version": "1"},
+            "security": [{"key": []}],
+            "paths": paths,
+            "components": {"schemas": schemas, "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}}},
+        }
+
+
+def _seconds(text: str | None, name: str) -> float | None:
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        raise fault("parameter_invalid", detail=f"{name} must be Unix seconds.", param=name) from None

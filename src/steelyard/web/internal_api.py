@@ -1,0 +1,76 @@
+"""/internal: the gateways' ports, reachable over the private socket alone. The gateway relays none of these paths."""
+
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from steelyard.base.jsondoor import encode
+from steelyard.control import keys_lookup, replay
+from steelyard.control.feed import Feed
+from steelyard.control.records import Records
+from steelyard.web.answers import json_answer
+
+MAX_WAIT_S = 5.0
+
+
+class InternalApi:
+    """The handlers."""
+
+    def __init__(self, records: Records, feed: Feed) -> None:
+        self._records = records
+        self._feed = feed
+
+    def routes(self) -> list[Route]:
+        """The Starlette routes."""
+        table = {
+            "/internal/grant": self.grant,
+            "/internal/changes": self.changes,
+            "/internal/replay/claim": self.claim,
+            "/internal/replay/finish": self.finish,
+            "/internal/replay/forget": self.forget,
+        }
+        return [Route(path, handler, methods=["POST"]) for path, handler in table.items()]
+
+    async def grant(self, request: Request) -> Response:
+        asked = msgspec.json.decode(await request.body())
+        found = await keys_lookup.find_grant(self._records, asked["digest"])
+        return Response(status_code=404) if found is None else json_answer(found)
+
+    async def changes(self, request: Request) -> Response:
+        asked = msgspec.json.decode(await request.body())
+        wait_s = min(float(asked["wait_s"]), MAX_WAIT_S)
+        try:
+            news, number = await self._feed.wait(int(asked["after"]), int(asked["snapshot_number"]), wait_s)
+        except RuntimeError:
+            return Response(status_code=503)
+        return json_answer(
+            {
+                "version": news.version,
+                "snapshot_number": number,
+                "keys": news.key_digests,
+                "snapshot": news.snapshot,
+                "is_reset": news.is_reset,
+            }
+        )
+
+    async def claim(self, request: Request) -> Response:
+        asked: dict[str, Any] = msgspec.json.decode(await request.body())
+        claim = await replay.claim(
+            self._records, asked["scope"], asked["key"], asked["body_digest"], asked["request_id"]
+        )
+        answer = None if claim.answer is None else msgspec.Raw(claim.answer)
+        return json_answer({"state": claim.state, "request_id": claim.request_id, "answer": answer})
+
+    async def finish(self, request: Request) -> Response:
+        asked: dict[str, Any] = msgspec.json.decode(await request.body())
+        answer = None if asked["answer"] is None else encode(asked["answer"])
+        await replay.finish(self._records, asked["scope"], asked["key"], answer)
+        return json_answer({})
+
+    async def forget(self, request: Request) -> Response:
+        asked: dict[str, Any] = msgspec.json.decode(await request.body())
+        await replay.forget(self._records, asked["scope"], asked["key"])
+        return json_answer({})

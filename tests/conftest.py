@@ -1,0 +1,81 @@
+"""Fixtures: one fake vendor and one installation in front of it for the whole run; a real embedded model where asked for."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from installation import Installation, Vendor, vendor_config
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Long tests run where they are asked for by their mark, and are left out otherwise."""
+    if "long" in (config.getoption("-m") or ""):
+        return
+    chosen = [item for item in items if item.get_closest_marker("long") is None]
+    left_out = [item for item in items if item.get_closest_marker("long") is not None]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = chosen
+
+
+@pytest.fixture(scope="session")
+def vendor() -> Iterator[Vendor]:
+    running = Vendor()
+    yield running
+    running.stop()
+
+
+class Served:
+    """A running installation with an activated workspace and keys."""
+
+    def __init__(self, installation: Installation) -> None:
+        self.installation = installation
+        self.origin = installation.origin
+        installation.cli("activate")
+        self.key: str = installation.create_key(name="suite")["key"]
+        self.admin_key: str = installation.create_key("--kind", "admin", name="suite-admin")["key"]
+
+    def headers(self, key: str | None = None) -> dict[str, str]:
+        return {"Authorization": f"Bearer {key or self.key}"}
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory, vendor: Vendor) -> Iterator[Served]:
+    """The server in front of the fake vendor."""
+    installation = Installation(tmp_path_factory.mktemp("served"), vendor_config(vendor))
+    with installation:
+        yield Served(installation)
+
+
+@pytest.fixture(scope="session")
+def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """The server with the real embedded chat model, its weights pulled by the program itself."""
+    installation = Installation(tmp_path_factory.mktemp("embedded"))
+    installation.cli("models", "pull")
+    with installation:
+        yield Served(installation)
+
+
+def read_events(text: str) -> list[dict[str, Any] | str]:
+    """The events of an SSE text."""
+    data = [line[5:].strip() for line in text.splitlines() if line.startswith("data:")]
+    return [one if one == "[DONE]" else json.loads(one) for one in data]
+
+
+@pytest.fixture
+def make_installation(tmp_path: Path) -> Iterator[Any]:
+    """Makes installations that are stopped at the end of the test."""
+    made: list[Installation] = []
+
+    def make(config: str = "", **options: Any) -> Installation:
+        directory = tmp_path / f"installation{len(made)}"
+        directory.mkdir()
+        made.append(Installation(directory, config, **options))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.stop()

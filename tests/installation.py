@@ -1,0 +1,170 @@
+"""A real installation for tests: the server's own processes on a free port, its own data directory, and its command line."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+ROOT = Path(__file__).parent.parent
+READY_S = 30
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Installation:
+    """One data directory and, while started, the server on it."""
+
+    def __init__(self, directory: Path, config: str = "", *, workers: int = 1, models_dir: Path | None = None) -> None:
+        self.directory = directory
+        self.data_dir = directory / "data"
+        self.port = free_port()
+        self.origin = f"http://127.0.0.1:{self.port}"
+        self.config = directory / "steelyard.toml"
+        self.config.write_text(config)
+        tomllib.loads(config)
+        self.workers = workers
+        self.process: subprocess.Popen[bytes] | None = None
+        self.environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("STEELYARD_")},
+            "STEELYARD_DATA_DIR": str(self.data_dir),
+            "STEELYARD_CONFIG": str(self.config),
+            "STEELYARD_PROFILES": str(directory / "profiles"),
+        }
+        if models_dir is not None:
+            self.environment["STEELYARD_MODELS_DIR"] = str(models_dir)
+        for name in ("DASHSCOPE_API_KEY", "OPENAI_API_KEY"):
+            self.environment.pop(name, None)
+
+    def start(self, *, timeout_s: float = READY_S) -> "Installation":
+        self.log = (self.directory / "server.log").open("ab")
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "steelyard.cli", "serve", "--port", str(self.port), "--workers", str(self.workers)],
+            env=self.environment,
+            stdout=self.log,
+            stderr=self.log,
+            cwd=self.directory,
+        )
+        self.wait_ready(timeout_s)
+        return self
+
+    def wait_ready(self, timeout_s: float = READY_S) -> None:
+        give_up_at = time.monotonic() + timeout_s
+        while time.monotonic() < give_up_at:
+            if self.process is not None and self.process.poll() is not None:
+                raise AssertionError(f"the server ended:\n{self.log_text()}")
+            with contextlib.suppress(httpx.HTTPError):
+                if httpx.get(f"{self.origin}/readyz", timeout=2).status_code == 200:
+                    return
+            time.sleep(0.02)
+        raise AssertionError(f"not ready:\n{self.log_text()}")
+
+    def log_text(self) -> str:
+        return (self.directory / "server.log").read_text()
+
+    def stop(self) -> None:
+        if self.process is None:
+            return
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(25)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.process = None
+        self.log.close()
+
+    def __enter__(self) -> "Installation":
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def cli(
+        self, *words: str, input_text: str | None = None, check: bool = True, **extra: str
+    ) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "steelyard.cli", *words],
+            env={**self.environment, **extra},
+            input=input_text,
+            capture_output=True,
+            text=True,
+            cwd=self.directory,
+            timeout=120,
+        )
+        if check and done.returncode != 0:
+            raise AssertionError(f"steelyard {' '.join(words)} exited {done.returncode}: {done.stdout}{done.stderr}")
+        return done
+
+    def create_key(self, *flags: str, name: str = "test") -> dict[str, Any]:
+        return json.loads(self.cli("keys", "create", "--name", name, "--json", *flags).stdout)
+
+    def children(self) -> dict[int, str]:
+        """Process ids of this installation's own children, with their roles."""
+        assert self.process is not None
+        found = {}
+        for task in Path(f"/proc/{self.process.pid}/task").iterdir():
+            for pid in (task / "children").read_text().split():
+                with contextlib.suppress(OSError, IndexError):
+                    command = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
+                    found[int(pid)] = command[command.index("steelyard.assembly") + 1]
+        return found
+
+
+class Vendor:
+    """The fake vendor as a process of its own."""
+
+    def __init__(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "upstream.server"],
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT / "tests",
+        )
+        assert self.process.stdout is not None
+        self.port = int(self.process.stdout.readline())
+        self.base_url = f"http://127.0.0.1:{self.port}/v1"
+
+    def seen(self) -> dict[str, Any]:
+        return httpx.get(f"http://127.0.0.1:{self.port}/_seen").json()
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+
+def vendor_config(vendor: Vendor, extra: str = "") -> str:
+    """A configuration whose models `fake` and `priced` are answered by the fake vendor."""
+    return f"""
+[providers.fake]
+kind = "openai"
+base_url = "{vendor.base_url}"
+api_key = "vendor-secret"
+first_byte_timeout_s = 3
+chunk_timeout_s = 3
+
+[models."fake"]
+targets = [{{provider = "fake"}}]
+
+[models."priced"]
+targets = [{{provider = "fake", model = "vendor-model"}}]
+price = {{input = "2.00", output = "8.00", cached = "0.40", currency = "CNY"}}
+aliases = ["priced-alias"]
+max_output_tokens = 4096
+capabilities = ["tools"]
+{extra}
+"""

@@ -1,0 +1,175 @@
+"""The fake vendor's server, on bare asyncio so that it can cut, drip and stall at any byte.
+
+GET /_seen tells the calls so far: path, headers, body, and how each connection ended.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+from typing import Any
+
+import msgspec
+
+from upstream.answers import events, whole
+from upstream.script import Script
+
+SEEN_LIMIT = 500
+
+
+class FakeVendor:
+    """Answers calls as each one scripts."""
+
+    def __init__(self) -> None:
+        self.seen: list[dict[str, Any]] = []
+        self._sequences: dict[str, int] = {}
+        self.open_calls = 0
+
+    async def serve_connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            while await self._serve_one(reader, writer):
+                pass
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+
+    async def _serve_one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        head = await reader.readuntil(b"\r\n\r\n")
+        request, *lines = head.decode().split("\r\n")
+        method, path, _ = request.split(" ")
+        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines if line)}
+        data = await reader.readexactly(int(headers.get("content-length", 0)))
+        if path == "/_seen":
+            body = json.dumps({"calls": self.seen, "open": self.open_calls}).encode()
+            await _send(writer, 200, {"content-type": "application/json"}, body)
+            return True
+        body = json.loads(data)
+        entry = {"method": method, "path": path, "headers": headers, "body": body, "end": "open"}
+        self.seen = [*self.seen[-SEEN_LIMIT:], entry]
+        self.open_calls += 1
+        try:
+            goes_on = await self._answer(self._script(body), path, body, writer, entry, reader)
+            entry["end"] = "complete" if goes_on else "cut"
+            return goes_on
+        except (ConnectionError, asyncio.CancelledError):
+            entry["end"] = "client left"
+            raise
+        finally:
+            self.open_calls -= 1
+
+    def _script(self, body: dict[str, Any]) -> Script:
+        script = msgspec.convert(body.get("script") or {}, Script)
+        if script.sequence:
+            number = self._sequences.get(script.sequence_id, 0)
+            self._sequences[script.sequence_id] = number + 1
+            return script.sequence[min(number, len(script.sequence) - 1)]
+        return script
+
+    async def _answer(
+        self,
+        script: Script,
+        path: str,
+        body: dict[str, Any],
+        writer: asyncio.StreamWriter,
+        entry: dict[str, Any],
+        reader: asyncio.StreamReader,
+    ) -> bool:
+        is_chat = path.endswith("/chat/completions")
+        if script.delay_s and await _left(reader, script.delay_s):
+            raise ConnectionResetError
+        if script.status != 200 or script.error is not None:
+            error = (
+                script.error
+                if script.error is not None
+                else {"error": {"message": "scripted", "type": "t", "code": "c"}}
+            )
+            data = error.encode() if isinstance(error, str) else json.dumps(error).encode()
+            await _send(writer, script.status, {"content-type": "application/json", **script.headers}, data)
+            return True
+        if not body.get("stream"):
+            data = whole(script, body, is_chat)
+            headers = {"content-type": "application/json", **script.headers}
+            if script.cut_at >= 0:
+                await _send(writer, 200, headers, data, cut_at=script.cut_at)
+                return False
+            await _send(writer, 200, headers, data, drip_s=script.drip_s)
+            return True
+        return await self._stream(script, events(script, body, is_chat), writer, reader)
+
+    async def _stream(
+        self, script: Script, framed: list[bytes], writer: asyncio.StreamWriter, reader: asyncio.StreamReader
+    ) -> bool:
+        content_type = script.content_type or "text/event-stream;charset=UTF-8"
+        head = f"HTTP/1.1 200 OK\r\ncontent-type: {content_type}\r\ntransfer-encoding: chunked\r\n\r\n"
+        writer.write(head.encode())
+        sent = 0
+        for event in framed:
+            pieces = [event] if script.drip_s < 0 else [event[i : i + 1] for i in range(len(event))]
+            for piece in pieces:
+                if 0 <= script.cut_at < sent + len(piece):
+                    part = piece[: script.cut_at - sent]
+                    writer.write(b"%x\r\n%b\r\n" % (len(part), part) if part else b"")
+                    await writer.drain()
+                    writer.transport.abort()
+                    return False
+                sent += len(piece)
+                writer.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+                await writer.drain()
+                if script.drip_s > 0:
+                    await asyncio.sleep(script.drip_s)
+            if script.gap_s and await _left(reader, script.gap_s):
+                raise ConnectionResetError
+        writer.write(b"0\r\n\r\n")
+        await writer.drain()
+        return True
+
+
+async def _left(reader: asyncio.StreamReader, wait_s: float) -> bool:
+    """Whether the client leaves within the time."""
+    try:
+        async with asyncio.timeout(wait_s):
+            while not reader.at_eof():
+                await reader._wait_for_data("left")
+            return True
+    except TimeoutError:
+        return False
+
+
+async def _send(
+    writer: asyncio.StreamWriter,
+    status: int,
+    headers: dict[str, str],
+    body: bytes,
+    *,
+    cut_at: int = -1,
+    drip_s: float = -1,
+) -> None:
+    lines = [f"HTTP/1.1 {status} Scripted", *(f"{name}: {value}" for name, value in headers.items())]
+    writer.write(("\r\n".join([*lines, f"content-length: {len(body)}"]) + "\r\n\r\n").encode())
+    if cut_at >= 0:
+        writer.write(body[:cut_at])
+        await writer.drain()
+        writer.transport.abort()
+        return
+    if drip_s >= 0:
+        for index in range(len(body)):
+            writer.write(body[index : index + 1])
+            await writer.drain()
+            await asyncio.sleep(drip_s)
+    else:
+        writer.write(body)
+    await writer.drain()
+
+
+async def main(port: int) -> None:
+    vendor = FakeVendor()
+    server = await asyncio.start_server(vendor.serve_connection, "127.0.0.1", port, limit=64 * 1024 * 1024)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    async with server:
+        await server.serve_forever()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--port", type=int, default=0)
+    asyncio.run(main(parser.parse_args().port))
