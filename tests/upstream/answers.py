@@ -81,7 +81,7 @@ def whole(script: Script, body: dict[str, Any], is_chat: bool) -> bytes:
     return data[: len(data) // 2] if script.broken_json else data
 
 
-def events(script: Script, body: dict[str, Any], is_chat: bool) -> list[bytes]:
+def events(script: Script, body: dict[str, Any], is_chat: bool) -> list[bytes]:  # noqa: C901
     """The events of a stream, each with its blank line."""
     head = HEAD | {
         "id": "chatcmpl-" + (script.echo_id or "fake"),

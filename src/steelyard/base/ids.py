@@ -5,6 +5,7 @@ leaked one from a look-alike without asking anybody.
 """
 
 import os
+import random
 import re
 import secrets
 import zlib
@@ -23,9 +24,12 @@ _CREDENTIAL = re.compile(
 )
 
 
+_next_bits = random.Random(os.urandom(32)).getrandbits
+
+
 def new_request_id() -> str:
-    """A version-4 UUID, made by hand since `uuid.uuid4` costs twice as much on the hot path."""
-    h = os.urandom(16).hex()
+    """A version-4 UUID. An id is no secret, so a generator seeded once does; `uuid.uuid4` costs four times as much."""
+    h = f"{_next_bits(128):032x}"
     return f"{h[:8]}-{h[8:12]}-4{h[13:16]}-a{h[17:20]}-{h[20:]}"
 
 

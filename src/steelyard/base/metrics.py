@@ -1,7 +1,7 @@
 """Metric instruments of one process, and how several processes' readings become one exposition.
 
-An instrument is a dict from label values to numbers: an increment costs one look-up. Label sets are closed: callers pass
-only values from their own tables, never user text.
+An instrument is a dict from label values to cells; a hot path keeps its cells and pays one addition per count. Label sets
+are closed: callers pass only values from their own tables, never user text.
 """
 
 from bisect import bisect_left
@@ -32,11 +32,18 @@ class Counter:
         self.name = name
         self.help_text = help_text
         self.labels = labels
-        self.values: dict[Labels, float] = {}
+        self._cells: dict[Labels, list[float]] = {}
+
+    def cell(self, labels: Labels) -> list[float]:
+        """The one-element list that holds the series' value; add to it directly."""
+        cell = self._cells.get(labels)
+        if cell is None:
+            cell = self._cells[labels] = [0]
+        return cell
 
     def add(self, labels: Labels, amount: float = 1) -> None:
         """Adds `amount` to the series with these label values."""
-        self.values[labels] = self.values.get(labels, 0) + amount
+        self.cell(labels)[0] += amount
 
     def read(self) -> Reading:
         """The readings, ready to be encoded."""
@@ -44,7 +51,7 @@ class Counter:
             "kind": self.kind,
             "help": self.help_text,
             "labels": self.labels,
-            "series": [[list(labels), value] for labels, value in self.values.items()],
+            "series": [[list(labels), cell[0]] for labels, cell in self._cells.items()],
         }
 
 
@@ -55,7 +62,7 @@ class Gauge(Counter):
 
     def set(self, labels: Labels, value: float) -> None:
         """Replaces the value."""
-        self.values[labels] = value
+        self.cell(labels)[0] = value
 
 
 class Histogram:
@@ -68,16 +75,18 @@ class Histogram:
         self.help_text = help_text
         self.labels = labels
         self.bounds = bounds
-        self.series: dict[Labels, list[float]] = {}
+        self._cells: dict[Labels, list[float]] = {}
+
+    def cell(self, labels: Labels) -> list[float]:
+        """The series' cells: one per bound, one for +Inf, one for the sum."""
+        cells = self._cells.get(labels)
+        if cells is None:
+            cells = self._cells[labels] = [0.0] * (len(self.bounds) + 2)
+        return cells
 
     def observe(self, labels: Labels, value: float) -> None:
         """Counts one observation."""
-        series = self.series.get(labels)
-        if series is None:
-            # one cell per bound, one for +Inf, one for the sum
-            series = self.series[labels] = [0.0] * (len(self.bounds) + 2)
-        series[bisect_left(self.bounds, value)] += 1
-        series[-1] += value
+        observe(self.cell(labels), self.bounds, value)
 
     def read(self) -> Reading:
         """The readings, ready to be encoded."""
@@ -86,8 +95,14 @@ class Histogram:
             "help": self.help_text,
             "labels": self.labels,
             "bounds": self.bounds,
-            "series": [[list(labels), cells] for labels, cells in self.series.items()],
+            "series": [[list(labels), cells] for labels, cells in self._cells.items()],
         }
+
+
+def observe(cells: list[float], bounds: tuple[float, ...], value: float) -> None:
+    """Counts one observation in a histogram's cells."""
+    cells[bisect_left(bounds, value)] += 1
+    cells[-1] += value
 
 
 class Registry:

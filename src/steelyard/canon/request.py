@@ -1,7 +1,8 @@
 """A model call as policy sees it, whatever dialect it came in."""
 
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 #: A media part may cost up to this many prompt tokens (the vendor's high-resolution cap).
 MEDIA_TOKENS = 16_384
@@ -9,8 +10,7 @@ MEDIA_TOKENS = 16_384
 MESSAGE_TOKENS = 16
 
 
-@dataclass(frozen=True, slots=True)
-class ModelRequest:
+class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One call. `body` is the decoded object with every unknown field; `raw` the bytes it came from."""
 
     operation: str
@@ -25,7 +25,7 @@ class ModelRequest:
     message_count: int = 1
     media_count: int = 0
     #: What a target must be able to do: "tools", "image", "audio", "video", "search", "thinking" …
-    needs: frozenset[str] = field(default_factory=frozenset)
+    needs: frozenset[str] = frozenset()
 
     def prompt_bound_tokens(self) -> int:
         """An upper bound of the prompt: no tokenizer makes more tokens than there are bytes."""

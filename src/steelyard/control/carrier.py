@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from steelyard.base.clock import now_us
+from steelyard.base.clock import monotonic, now_us
 from steelyard.canon.receipt import Receipt
 from steelyard.store import ledger
 from steelyard.store.database import Database
@@ -18,6 +18,8 @@ from steelyard.store.database import Database
 log = logging.getLogger("steelyard.ledger")
 
 READ_BYTES = 1024 * 1024
+#: How often a segment that does not grow is asked whether its writer has gone.
+ASK_S = 2.0
 _decode = msgspec.json.Decoder(Receipt).decode
 
 
@@ -28,6 +30,7 @@ class Carrier:
         self._directory = directory
         self._database = database
         self._offsets: dict[str, int] = {}
+        self._ask_at: dict[str, float] = {}
 
     def __repr__(self) -> str:
         return f"<Carrier {self._directory} [{len(self._offsets)} segments open]>"
@@ -41,6 +44,10 @@ class Carrier:
 
     async def _carry_segment(self, path: Path) -> int:
         carried = 0
+        now = monotonic()
+        if path.stat().st_size == self._offsets.get(path.name, -1) and now < self._ask_at.get(path.name, 0.0):
+            return 0
+        self._ask_at[path.name] = now + ASK_S
         with path.open("rb") as segment:
             # ask before reading: whoever has let go of the lock writes no more
             is_finished = _is_free(segment.fileno())
@@ -53,6 +60,7 @@ class Carrier:
         if is_finished:
             path.unlink(missing_ok=True)
             self._offsets.pop(path.name, None)
+            self._ask_at.pop(path.name, None)
         return carried
 
     async def _settle(self, lines: bytes, name: str) -> int:

@@ -39,6 +39,7 @@ class Feed:
         self._snapshot: Snapshot | None = None
         #: versions at which the snapshot changed, newest last
         self._snapshot_version = 0
+        self._file_state: tuple[int, ...] | None = None
         self.is_healthy = False
 
     def __repr__(self) -> str:
@@ -57,9 +58,13 @@ class Feed:
             await asyncio.sleep(POLL_S)
 
     async def _look(self) -> None:
+        models = self._catalogue()
+        state = self._database.file_state()
+        if state is not None and state == self._file_state and models == self._models and self._snapshot is not None:
+            return
         async with self._database.read() as connection:
             version = await changes.get_version(connection)
-        models = self._catalogue()
+        self._file_state = state
         if version != self._version or models != self._models or self._snapshot is None:
             self._models = models
             self._snapshot = await take_snapshot(self._database, models)

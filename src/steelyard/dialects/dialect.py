@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
+
 from steelyard.base.errors import Fault
 from steelyard.canon.request import ModelRequest
 from steelyard.canon.usage import Usage
@@ -11,8 +13,7 @@ from steelyard.canon.usage import Usage
 Headers = list[tuple[bytes, bytes]]
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(msgspec.Struct, frozen=True):
     """What matters of a whole answer."""
 
     usage: Usage | None

@@ -25,17 +25,17 @@ _decode = msgspec.json.Decoder().decode
 def usage_from(counts: dict[str, Any]) -> Usage:
     """An OpenAI `usage` object as ours; missing parts count 0."""
 
-    def whole(value: object) -> int:
-        return value if isinstance(value, int) and value > 0 else 0
-
-    prompt_details = counts.get("prompt_tokens_details") or {}
-    completion_details = counts.get("completion_tokens_details") or {}
     return Usage(
-        prompt_tokens=whole(counts.get("prompt_tokens")),
-        completion_tokens=whole(counts.get("completion_tokens")),
-        cached_tokens=whole(prompt_details.get("cached_tokens")),
-        reasoning_tokens=whole(completion_details.get("reasoning_tokens")),
+        prompt_tokens=_whole(counts, "prompt_tokens"),
+        completion_tokens=_whole(counts, "completion_tokens"),
+        cached_tokens=_whole(counts.get("prompt_tokens_details"), "cached_tokens"),
+        reasoning_tokens=_whole(counts.get("completion_tokens_details"), "reasoning_tokens"),
     )
+
+
+def _whole(counts: object, name: str) -> int:
+    value = counts.get(name) if isinstance(counts, dict) else None
+    return value if isinstance(value, int) and value > 0 else 0
 
 
 class OpenAITap:

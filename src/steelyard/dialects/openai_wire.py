@@ -1,24 +1,36 @@
 """What chat and completions share on the wire: the upstream body, and the reading of whole answers."""
 
-import re
-from typing import Any
-
 import msgspec
 
 from steelyard.base.errors import fault
 from steelyard.base.jsondoor import encode
 from steelyard.canon.request import ModelRequest
+from steelyard.canon.usage import Usage
 from steelyard.dialects.dialect import Reply
 from steelyard.dialects.openai_errors import fault_in_event
 from steelyard.dialects.openai_stream import usage_from
 
-_MODEL = re.compile(rb'"model"\s*:\s*"(?:[^"\\]|\\.)*"')
+
+class _PromptDetails(msgspec.Struct):
+    cached_tokens: int | None = 0
+
+
+class _CompletionDetails(msgspec.Struct):
+    reasoning_tokens: int | None = 0
+
+
+class _Counts(msgspec.Struct):
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    prompt_tokens_details: _PromptDetails | None = None
+    completion_tokens_details: _CompletionDetails | None = None
 
 
 class _Answer(msgspec.Struct):
-    choices: list[msgspec.Raw] | None = None
-    usage: dict[str, Any] | None = None
-    error: msgspec.Raw | None = None
+    # empty where the field is absent; a Raw takes no part in unions
+    choices: msgspec.Raw = msgspec.Raw(b"")
+    usage: _Counts | None = None
+    error: msgspec.Raw = msgspec.Raw(b"")
 
 
 _decode_answer = msgspec.json.Decoder(_Answer).decode
@@ -49,14 +61,38 @@ def read_reply(body: bytes) -> Reply:
     """
     try:
         answer = _decode_answer(body)
+    except msgspec.ValidationError:
+        return _read_loosely(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise fault("bad_gateway", detail=" (The answer is not valid JSON.)") from exc
-    if answer.error is not None and answer.error != b"null" and answer.choices is None:
+    choices, counts = answer.choices, answer.usage
+    if not choices or choices == b"null":
+        return _without_choices(body, answer.error)
+    if counts is None:
+        return Reply(None, answer_bytes=len(choices))
+    prompt, completion = counts.prompt_tokens_details, counts.completion_tokens_details
+    usage = Usage(
+        prompt_tokens=counts.prompt_tokens,
+        completion_tokens=counts.completion_tokens,
+        cached_tokens=(prompt.cached_tokens or 0) if prompt else 0,
+        reasoning_tokens=(completion.reasoning_tokens or 0) if completion else 0,
+    )
+    return Reply(usage, answer_bytes=len(choices))
+
+
+def _without_choices(body: bytes, error: msgspec.Raw) -> Reply:
+    if error and error != b"null":
         return Reply(None, fault_in_event(msgspec.json.decode(body)))
-    if answer.choices is None:
+    raise fault("bad_gateway", detail=" (The answer has no choices.)")
+
+
+def _read_loosely(body: bytes) -> Reply:
+    """An answer whose usage is not of the documented types: what can be read of it counts."""
+    answer = msgspec.json.decode(body)
+    if not isinstance(answer, dict) or not isinstance(answer.get("choices"), list):
         raise fault("bad_gateway", detail=" (The answer has no choices.)")
-    usage = usage_from(answer.usage) if answer.usage else None
-    return Reply(usage, answer_bytes=sum(map(len, answer.choices)))
+    counts = answer.get("usage")
+    return Reply(usage_from(counts) if isinstance(counts, dict) else None, answer_bytes=len(body))
 
 
 def rename_reply(body: bytes, model: str) -> bytes:

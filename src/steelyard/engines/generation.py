@@ -122,12 +122,16 @@ class Generator:
             f"Content-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n"
         )
         chunks: asyncio.Queue[bytes | None] = asyncio.Queue()
-        flight = Flight(loop)
-        flight.done = loop.create_future()
-        flight.done.add_done_callback(lambda _: chunks.put_nowait(None))
+        failures: list[PoolError] = []
+
+        def on_end(error: PoolError | None) -> None:
+            if error is not None:
+                failures.append(error)
+            chunks.put_nowait(None)
+
+        flight = Flight(on_end, loop.time() + CALL_TIMEOUT_S)
         flight.on_body = chunks.put_nowait
         self._pool.chunk_timeout_s = CALL_TIMEOUT_S
-        flight.deadline = loop.time() + CALL_TIMEOUT_S
         connection.start(head.encode() + data, flight)
         buffer = b""
         try:
@@ -138,14 +142,13 @@ class Generator:
                     if (value := _decode_event(event)) is not None:
                         self._check(value)
                         yield value
-            if flight.done.exception() is not None:
+            if failures:
                 raise fault("model_unavailable", detail=" (Its engine stopped.)")
             if flight.answer.status != 200:
                 self._check(msgspec.json.decode(buffer) if buffer else {"error": {}})
         finally:
-            if not flight.done.done():
+            if connection.flight is flight:
                 connection.abort()
-                flight.done.cancel()
 
     def _check(self, value: dict[str, Any]) -> None:
         if isinstance(value.get("error"), dict):

@@ -138,15 +138,13 @@ class App:
 
     async def _model_call(self, exchange: AsgiExchange, dialect: Dialect, receive: Receive, send: Send) -> None:
         watcher = asyncio.create_task(exchange.watch(receive))
-        call = asyncio.create_task(self._core.handle(exchange, dialect))
         try:
+            self._core.handle(exchange, dialect)
             await exchange.pump(send)
-            await call
         finally:
-            for task in (watcher, call):
-                task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await task
+            watcher.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await watcher
 
     async def _answer(
         self, scope: Scope, headers: dict[bytes, bytes], body: bytes, request_id: str

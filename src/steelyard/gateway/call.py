@@ -7,7 +7,7 @@ from steelyard.canon.model import Target
 from steelyard.canon.receipt import ABANDONED, BROKEN, COMPLETED, FAILED, Receipt
 from steelyard.canon.request import ModelRequest
 from steelyard.canon.usage import Usage
-from steelyard.gateway.meter import Meter
+from steelyard.gateway.meter import CallSeries, Meter
 from steelyard.gateway.ports import Sink
 from steelyard.policy.counting import estimate_answer_tokens, estimate_prompt_tokens
 from steelyard.policy.pricing import cost_micros, hold_for
@@ -21,6 +21,7 @@ class Call:
     __slots__ = (
         "_began",
         "_meter",
+        "_series",
         "_sink",
         "_started_us",
         "client_request_id",
@@ -42,6 +43,7 @@ class Call:
         self.grant: Grant
         self.request: ModelRequest
         self.target: Target
+        self._series: CallSeries
         self.first_at: float | None = None
         self.hold_tokens = 0
         self.hold_micros = 0
@@ -59,8 +61,9 @@ class Call:
         self.grant, self.request, self.target = grant, request, target
         self.hold_tokens, self.hold_micros = hold_for(request, target)
         self.is_settled = False
-        self._meter.in_flight.add((grant.workspace, request.model))
-        self._meter.held.add((grant.workspace,), self.hold_tokens)
+        series = self._series = self._meter.series(grant.workspace, request.model, self.operation, request.is_stream)
+        series.in_flight[0] += 1
+        series.held[0] += self.hold_tokens
 
     def settle(
         self,
@@ -79,14 +82,14 @@ class Call:
         if self.is_settled:
             return
         self.is_settled = True
-        workspace = self.grant.workspace
-        self._meter.in_flight.add((workspace, self.request.model), -1)
-        self._meter.held.add((workspace,), -self.hold_tokens)
+        series = self._series
+        series.in_flight[0] -= 1
+        series.held[0] -= self.hold_tokens
         receipt = self._receipt(
             usage or self._own_count(outcome, counted_tokens), status, failure, outcome, counted_tokens
         )
         self._sink.record(receipt)
-        self._meter.settled(receipt)
+        series.settled(receipt)
 
     def _own_count(self, outcome: str, counted_tokens: int) -> Usage:
         """No usage came: nothing for a call that failed before an answer, else our count, marked as such."""

@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import hashlib
 import logging
+from collections.abc import Coroutine
+from typing import Any
 
 from steelyard.base import ids
 from steelyard.base.clock import monotonic
@@ -11,12 +13,12 @@ from steelyard.base.errors import Fault, fault
 from steelyard.canon.grant import Grant
 from steelyard.dialects.dialect import Dialect
 from steelyard.gateway.admission import Admission
-from steelyard.gateway.call import ABANDONED, FAILED, MAX_CLIENT_ID_CHARS, Call
+from steelyard.gateway.call import FAILED, MAX_CLIENT_ID_CHARS, Call
 from steelyard.gateway.exchange import Exchange
 from steelyard.gateway.meter import UNKNOWN, Meter
-from steelyard.gateway.ports import Replay, Sink, StoredAnswer
+from steelyard.gateway.ports import Replay, Sink
 from steelyard.gateway.recording import RecordingExchange
-from steelyard.gateway.relay import ClientGone, Relay
+from steelyard.gateway.relay import Relay
 from steelyard.policy.access import check_model
 from steelyard.policy.routing import resolve
 
@@ -37,44 +39,70 @@ class Core:
         self._relay = relay
         self._sink = sink
         self._replay = replay
+        self._tasks: set[asyncio.Task[None]] = set()
 
-    async def handle(self, exchange: Exchange, dialect: Dialect) -> None:
-        """One model call. Never raises but for cancellation: the request's frame ends here."""
+    def handle(self, exchange: Exchange, dialect: Dialect) -> None:
+        """Takes one model call on. Never raises: the request's frame is here.
+
+        The common call runs through without a task; only what must wait (an unknown key, an Idempotency-Key) gets one.
+        """
         call = Call(ids.new_request_id(), monotonic(), dialect.operation, self._sink, self.meter)
-        grant: Grant | None = None
+        headers = exchange.headers
+        grant = self.admission.find_cached(headers)
+        if grant is None or b"idempotency-key" in headers:
+            self._spawn(self._handle_slowly(call, exchange, dialect))
+            return
         try:
-            admission = self.admission
-            grant = admission.find_cached(exchange.headers) or await admission.identify(exchange.headers)
-            admission.check(grant, dialect.operation, exchange.headers, exchange.client)
-            _check_content_type(exchange.headers)
-            if b"idempotency-key" in exchange.headers:
-                await self._once(call, grant, exchange, dialect)
-            else:
-                await self._answer(call, grant, exchange, dialect)
+            self._answer(call, grant, exchange, dialect)
         except Fault as failure:
             self._refuse(call, grant, exchange, dialect, failure)
-        except ClientGone:
-            self._settle(call, fault("client_disconnect"), ABANDONED)
-        except asyncio.CancelledError:
-            self._settle(call, fault("client_disconnect"), ABANDONED)
-            raise
         except Exception:
             log.exception("call failed", extra={"request_id": call.request_id})
             self._refuse(call, grant, exchange, dialect, fault("internal_error"))
 
-    async def _answer(self, call: Call, grant: Grant, exchange: Exchange, dialect: Dialect) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _handle_slowly(self, call: Call, exchange: Exchange, dialect: Dialect) -> None:
+        grant: Grant | None = None
+        try:
+            grant = await self.admission.identify(exchange.headers)
+            if b"idempotency-key" in exchange.headers:
+                await self._once(call, grant, exchange, dialect)
+            else:
+                self._answer(call, grant, exchange, dialect)
+        except Fault as failure:
+            self._refuse(call, grant, exchange, dialect, failure)
+        except Exception:
+            log.exception("call failed", extra={"request_id": call.request_id})
+            self._refuse(call, grant, exchange, dialect, fault("internal_error"))
+
+    def _answer(self, call: Call, grant: Grant, exchange: Exchange, dialect: Dialect) -> None:
+        """Admit, decode, resolve, reserve; then the relay has it."""
+        headers = exchange.headers
+        self.admission.check(grant, dialect.operation, headers, exchange.client)
+        _check_content_type(headers)
         request = dialect.decode(exchange.body)
-        check_model(grant, request.model)
+        if grant.models:
+            check_model(grant, request.model)
         target = resolve(self.admission.snapshot.models, request)
         self._sink.check()
-        client_id = exchange.headers.get(b"x-request-id")
+        client_id = headers.get(b"x-request-id")
         if client_id is not None:
             call.client_request_id = client_id.decode("latin-1")[:MAX_CLIENT_ID_CHARS]
         call.reserve(grant, request, target)
-        await self._relay.run(call, exchange, dialect)
+
+        def conclude(failure: Fault | None) -> None:
+            if failure is not None:
+                self._refuse(call, grant, exchange, dialect, failure)
+
+        self._relay.begin(call, exchange, dialect, conclude)
 
     async def _once(self, call: Call, grant: Grant, exchange: Exchange, dialect: Dialect) -> None:
         """A call with an Idempotency-Key: processed at most once, its answer kept for a repeat."""
+        self.admission.check(grant, dialect.operation, exchange.headers, exchange.client)
         key = exchange.headers[b"idempotency-key"].decode("latin-1")[:MAX_IDEMPOTENCY_KEY_CHARS]
         scope = f"{grant.workspace}:{dialect.operation}"
         digest = hashlib.sha256(exchange.body).hexdigest()
@@ -86,17 +114,18 @@ class Core:
         if claim.state != "new":
             raise fault(_CLAIM_FAULTS[claim.state], request_id=claim.request_id)
         keeps = exchange.headers.get(b"prefer", b"").strip().lower() != b"no-replay"
-        recording = RecordingExchange(exchange)
+        recording = RecordingExchange(exchange, lambda one: self._spawn(self._keep(scope, key, one, keeps)))
         try:
-            await self._answer(call, grant, recording, dialect)
-        finally:
-            await self._keep(scope, key, recording.answer(keeps), recording.is_answered)
+            self._answer(call, grant, recording, dialect)
+        except Fault as failure:
+            # through the recording, so that the key is freed again
+            self._refuse(call, grant, recording, dialect, failure)
 
-    async def _keep(self, scope: str, key: str, answer: StoredAnswer | None, is_answered: bool) -> None:
+    async def _keep(self, scope: str, key: str, recording: RecordingExchange, keeps: bool) -> None:
         # the client has its answer already; a lost note only means that a repeat is told to wait
         with contextlib.suppress(Fault):
-            if is_answered:
-                await self._replay.finish(scope, key, answer)
+            if recording.is_answered:
+                await self._replay.finish(scope, key, recording.answer(keeps))
             else:
                 await self._replay.forget(scope, key)
 
@@ -125,7 +154,7 @@ _CLAIM_FAULTS = {
 
 def _check_content_type(headers: dict[bytes, bytes]) -> None:
     kind = headers.get(b"content-type")
-    if kind is not None and kind[:16].lower() != b"application/json" and kind.split(b";")[0].strip():
+    if kind is not None and kind != b"application/json" and kind.split(b";")[0].strip():
         base = kind.split(b";")[0].strip().lower()
         if base != b"application/json" and not base.endswith(b"+json"):
             raise fault("unsupported_file_format", accepted="application/json")

@@ -33,6 +33,17 @@ SWEEP_S = 1.0
 MAX_HELD_BYTES = 64 * 1024 * 1024
 
 
+_default_cache: tuple[list[tuple[bytes, bytes]], bytes] = ([], b"")
+
+
+def _default_lines(headers: list[tuple[bytes, bytes]]) -> bytes:
+    """uvicorn's `date` as a line; it makes a new list once a second, and only then is there anything to do."""
+    global _default_cache
+    if _default_cache[0] is not headers:
+        _default_cache = (headers, b"".join(b"%b: %b\r\n" % pair for pair in headers))
+    return _default_cache[1]
+
+
 class BodyBudget:
     """How many bytes of request bodies this process holds."""
 
@@ -116,9 +127,7 @@ class LaneExchange:
         self._parts.clear()
 
     def _head(self, status: int, headers: Headers) -> list[bytes]:
-        lines = [STATUS_LINE[status]]
-        for name, value in self._protocol.server_state.default_headers:
-            lines += (name, b": ", value, b"\r\n")
+        lines = [STATUS_LINE[status], _default_lines(self._protocol.server_state.default_headers)]
         for name, value in headers:
             lines += (name, b": ", value, b"\r\n")
         if not self.keep_alive:
@@ -187,6 +196,13 @@ class FastLane(HttpToolsProtocol):
         paths = {path.encode(): dialect for path, dialect in hot.items()}
         return type("BoundFastLane", (cls,), {"core": core, "hot": paths, "budget": BodyBudget()})
 
+    def __init__(self, config: Any, server_state: Any, app_state: dict[str, Any], _loop: Any = None) -> None:
+        # the parser puts each header straight into this dict, without a Python frame of ours; of repeated headers the
+        # last one counts
+        self._head_fields: dict[bytes, bytes] = {}
+        self.on_header = self._head_fields.__setitem__  # type: ignore[method-assign,assignment]
+        super().__init__(config, server_state, app_state, _loop)
+
     # connection
 
     def data_received(self, data: bytes) -> None:
@@ -194,11 +210,23 @@ class FastLane(HttpToolsProtocol):
         self.last_data = self.loop.time()
         if self.parser is None or self.transport.is_closing():
             return
-        super().data_received(data)
+        if self.timeout_keep_alive_task is None:
+            self._feed(data)
+        else:
+            super().data_received(data)
         if self.is_reading_head:
             self.head_bytes += len(data)
             if self.head_bytes > MAX_HEAD_BYTES:
                 self._refuse_connection(431, fault("body_invalid", detail=" (The head of the request is too large.)"))
+
+    def _feed(self, data: bytes) -> None:
+        """What the parent does where no keep-alive timer runs and nothing is upgraded."""
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserError:
+            self.send_400_response("Invalid HTTP request received.")
+        except httptools.HttpParserUpgrade:
+            self.send_400_response("Upgrades are not supported.")
 
     def connection_lost(self, exc: Exception | None) -> None:
         """asyncio: gone."""
@@ -228,8 +256,6 @@ class FastLane(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """httptools: a request begins."""
         self.url = b""
-        self.headers = []
-        self.expect_100_continue = False
         self.is_reading_head = True
         self.head_bytes = 0
         self.receiving_since = self.last_data
@@ -237,6 +263,8 @@ class FastLane(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """httptools: head complete; hot or not is decided here."""
         self.is_reading_head = False
+        headers = {name.lower(): value for name, value in self._head_fields.items()}
+        self._head_fields.clear()
         dialect = self.hot.get(self.url)
         if (
             dialect is not None
@@ -245,25 +273,26 @@ class FastLane(HttpToolsProtocol):
             and not self.pipeline
             and self.parser.get_http_version() == "1.1"
         ):
-            self._open_lane(dialect)
+            self._open_lane(dialect, headers)
             return
-        url, headers, expects = self.url, self.headers, self.expect_100_continue
+        url = self.url
         super().on_message_begin()
-        self.url, self.expect_100_continue = url, expects
-        self.headers += headers
+        self.url = url
+        self.expect_100_continue = headers.get(b"expect", b"").lower() == b"100-continue"
+        self.headers += headers.items()
         try:
             super().on_headers_complete()
         except (httptools.HttpParserInvalidURLError, UnicodeDecodeError):
             self._refuse_connection(400, fault("path_not_found", detail=" (The URL is malformed.)"))
 
-    def _open_lane(self, dialect: Dialect) -> None:
-        lane = LaneExchange(self, dialect, self.url.decode(), dict(self.headers), self.parser.should_keep_alive())
+    def _open_lane(self, dialect: Dialect, headers: dict[bytes, bytes]) -> None:
+        lane = LaneExchange(self, dialect, self.url.decode(), headers, self.parser.should_keep_alive())
         self.lane = lane
         self.cycle = lane  # type: ignore[assignment]
         length = lane.headers.get(b"content-length")
         if length is not None and int(length) > self.core.max_body_bytes:
             self._refuse(lane, fault("file_too_large", limit_bytes=self.core.max_body_bytes, size=int(length)))
-        elif self.expect_100_continue:
+        elif b"expect" in lane.headers and lane.headers[b"expect"].lower() == b"100-continue":
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def _is_in(self, lane: LaneExchange) -> bool:
@@ -298,9 +327,7 @@ class FastLane(HttpToolsProtocol):
             # the client has sent all it had, so closing now cannot cut off our answer
             self.transport.close()
         else:
-            task = self.loop.create_task(self.core.handle(lane, lane.dialect))
-            self.tasks.add(task)
-            task.add_done_callback(self.tasks.discard)
+            self.core.handle(lane, lane.dialect)
 
     # answers
 

@@ -1,6 +1,6 @@
 """The gateway's own metrics. Labels come from our tables: no key, no request id, no user text. Names: prometheus.md 8.2."""
 
-from steelyard.base.metrics import DURATION_BOUNDS_S, FIRST_TOKEN_BOUNDS_S, PER_TOKEN_BOUNDS_S, Registry
+from steelyard.base.metrics import DURATION_BOUNDS_S, FIRST_TOKEN_BOUNDS_S, PER_TOKEN_BOUNDS_S, Registry, observe
 from steelyard.canon.receipt import Receipt
 
 _L = ("workspace_id", "model", "operation", "protocol")
@@ -31,31 +31,59 @@ class Meter:
         self.backend_errors = registry.counter(
             "llm_backend_errors_total", "Failures of upstreams.", ("model", "backend")
         )
+        self._series: dict[tuple[str, str, str, bool], CallSeries] = {}
         self.connections = registry.gauge("gateway_connections", "Open client connections.", ())
 
     def refused(self, workspace: str, model: str, operation: str, status: int, code: str) -> None:
         """A call that reached no model."""
         self.requests.add((workspace, model, operation, "HTTP", str(status), code))
 
+    def series(self, workspace: str, model: str, operation: str, is_stream: bool) -> "CallSeries":
+        """The cells of one kind of call, looked up once per call."""
+        key = (workspace, model, operation, is_stream)
+        found = self._series.get(key)
+        if found is None:
+            found = self._series[key] = CallSeries(self, workspace, model, operation, is_stream)
+        return found
+
+
+class CallSeries:
+    """The cells that calls of one workspace, model, operation and protocol count in."""
+
+    __slots__ = ("_cached", "_duration", "_input", "_labels", "_meter", "_ok", "_output", "held", "in_flight")
+
+    def __init__(self, meter: Meter, workspace: str, model: str, operation: str, is_stream: bool) -> None:
+        labels = (workspace, model, operation, "SSE" if is_stream else "HTTP")
+        self._meter = meter
+        self._labels = labels
+        self._ok = meter.requests.cell((*labels, "200", ""))
+        self._duration = meter.duration.cell(labels)
+        self._input = meter.usage.cell((*labels, "input_tokens"))
+        self._output = meter.usage.cell((*labels, "output_tokens"))
+        self._cached = meter.usage.cell((*labels, "cache_tokens"))
+        self.in_flight = meter.in_flight.cell((workspace, model))
+        self.held = meter.held.cell((workspace,))
+
     def settled(self, receipt: Receipt) -> None:
         """A call that reached a model."""
-        protocol = "SSE" if receipt.is_stream else "HTTP"
-        labels = (receipt.workspace, receipt.model, receipt.operation, protocol)
         duration_s = receipt.duration_us / 1e6
-        self.requests.add((*labels, str(receipt.status), receipt.error or ""))
-        self.duration.observe(labels, duration_s)
-        if receipt.prompt_tokens:
-            self.usage.add((*labels, "input_tokens"), receipt.prompt_tokens)
-        if receipt.completion_tokens:
-            self.usage.add((*labels, "output_tokens"), receipt.completion_tokens)
-        if receipt.cached_tokens:
-            self.usage.add((*labels, "cache_tokens"), receipt.cached_tokens)
+        if receipt.status == 200 and receipt.error is None:
+            self._ok[0] += 1
+        else:
+            self._failed(receipt)
+        observe(self._duration, DURATION_BOUNDS_S, duration_s)
+        self._input[0] += receipt.prompt_tokens
+        self._output[0] += receipt.completion_tokens
+        self._cached[0] += receipt.cached_tokens
         if receipt.cost_micros:
-            self.cost.add((*labels, receipt.currency), receipt.cost_micros / 1e6)
+            self._meter.cost.add((*self._labels, receipt.currency), receipt.cost_micros / 1e6)
         if receipt.first_token_us is not None:
             first_s = receipt.first_token_us / 1e6
-            self.first_token.observe(labels, first_s)
+            self._meter.first_token.observe(self._labels, first_s)
             if receipt.completion_tokens > 1:
-                self.per_token.observe(labels, (duration_s - first_s) / (receipt.completion_tokens - 1))
-        if receipt.error and receipt.status >= 500:
-            self.backend_errors.add((receipt.model, receipt.target))
+                self._meter.per_token.observe(self._labels, (duration_s - first_s) / (receipt.completion_tokens - 1))
+
+    def _failed(self, receipt: Receipt) -> None:
+        self._meter.requests.add((*self._labels, str(receipt.status), receipt.error or ""))
+        if receipt.status >= 500:
+            self._meter.backend_errors.add((receipt.model, receipt.target))

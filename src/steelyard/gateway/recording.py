@@ -11,8 +11,9 @@ MAX_KEPT_BYTES = 1_048_576
 class RecordingExchange:
     """Passes everything through; only successful, whole and small answers are kept."""
 
-    def __init__(self, inner: Exchange) -> None:
+    def __init__(self, inner: Exchange, on_end: Callable[["RecordingExchange"], None]) -> None:
         self._inner = inner
+        self._on_end = on_end
         self.path = inner.path
         self.headers = inner.headers
         self.client = inner.client
@@ -39,7 +40,16 @@ class RecordingExchange:
 
     @on_disconnect.setter
     def on_disconnect(self, callback: Callable[[], None] | None) -> None:
-        self._inner.on_disconnect = callback
+        if callback is None:
+            self._inner.on_disconnect = None
+            return
+
+        def gone() -> None:
+            callback()
+            # whatever was delivered, nobody has the whole of it
+            self._on_end(self)
+
+        self._inner.on_disconnect = gone
 
     @property
     def on_pressure(self) -> Callable[[bool], None] | None:
@@ -61,6 +71,7 @@ class RecordingExchange:
         self._take(body)
         self._is_whole = True
         self._inner.send(status, headers, body)
+        self._on_end(self)
 
     def start(self, status: int, headers: Headers) -> None:
         """See `Exchange`."""
@@ -78,10 +89,12 @@ class RecordingExchange:
         # an error event in place of the end mark is no whole answer
         self._is_whole = b"[DONE]" in data
         self._inner.end(data)
+        self._on_end(self)
 
     def abort(self) -> None:
         """See `Exchange`."""
         self._inner.abort()
+        self._on_end(self)
 
     def answer(self, keeps: bool) -> StoredAnswer | None:
         """The answer to keep, None where there is none or it must not be kept."""

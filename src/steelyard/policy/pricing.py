@@ -11,8 +11,6 @@ UNCAPPED_OUTPUT_TOKENS = 32_768
 
 def cost_micros(price: Price, usage: Usage) -> int:
     """Micro-units for one call's usage."""
-    if price.is_free:
-        return 0
     cached_price = price.input_micros if price.cached_micros is None else price.cached_micros
     fresh_tokens = max(usage.prompt_tokens - usage.cached_tokens, 0)
     total = (
@@ -28,7 +26,6 @@ def hold_for(request: ModelRequest, target: Target) -> tuple[int, int]:
     cap = request.output_cap_tokens or target.default_output_tokens or target.max_output_tokens
     output_tokens = request.n * (cap or UNCAPPED_OUTPUT_TOKENS)
     prompt_tokens = request.prompt_bound_tokens()
-    if target.price.is_free:
-        return prompt_tokens + output_tokens, 0
-    usage = Usage(prompt_tokens=prompt_tokens, completion_tokens=output_tokens)
-    return usage.total_tokens, cost_micros(target.price, usage)
+    price = target.price
+    total = prompt_tokens * price.input_micros + output_tokens * price.output_micros
+    return prompt_tokens + output_tokens, -(-total // PRICE_UNIT_TOKENS)

@@ -1,6 +1,7 @@
 """Opening a database and taking its connections. Every writer takes its lock at once, so it never fails half way."""
 
 import contextlib
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Self
@@ -22,6 +23,17 @@ class Database:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
         self.is_sqlite = engine.dialect.name == "sqlite"
+
+    def file_state(self) -> tuple[int, ...] | None:
+        """What changes with every write to a SQLite file, so that a poller need not ask it; None elsewhere."""
+        if not self.is_sqlite:
+            return None
+        state: list[int] = []
+        for suffix in ("", "-wal"):
+            with contextlib.suppress(OSError):
+                found = os.stat(f"{self._engine.url.database}{suffix}")
+                state += (found.st_size, found.st_mtime_ns)
+        return tuple(state)
 
     def __repr__(self) -> str:
         return f"<Database {self._engine.url.render_as_string(hide_password=True)}>"

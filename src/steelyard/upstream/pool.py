@@ -9,7 +9,7 @@ import contextlib
 import ssl
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Self, cast
 from urllib.parse import urlsplit
 
@@ -74,29 +74,32 @@ def parse_origin(base_url: str) -> Origin:
     return Origin(parts.hostname, parts.port or (443 if is_tls else 80), is_tls, prefix=parts.path.rstrip("/"))
 
 
-@dataclass(slots=True)
 class Answer:
     """An upstream's answer. With `on_body` set, the body goes there and `body` stays empty."""
 
-    status: int = 0
-    headers: dict[bytes, bytes] = field(default_factory=dict)
-    body: bytes = b""
+    __slots__ = ("body", "headers", "status")
+
+    def __init__(self) -> None:
+        self.status = 0
+        self.headers: dict[bytes, bytes] = {}
+        self.body = b""
 
 
 class Flight:
-    """What one call on a connection waits for."""
+    """One call on a connection. Its end is told by a callback, so that a call needs no task of its own."""
 
-    __slots__ = ("answer", "deadline", "done", "head", "is_streaming", "on_body", "parts", "size")
+    __slots__ = ("answer", "deadline", "on_body", "on_end", "parts", "size")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, on_end: Callable[["PoolError | None"], None], deadline: float) -> None:
         self.answer = Answer()
-        self.head: asyncio.Future[Answer] = loop.create_future()
-        self.done: asyncio.Future[Answer] | None = None
+        #: Called once: with None when the answer is whole, else with what went wrong.
+        self.on_end = on_end
+        #: Takes the body in parts; None keeps it for `answer.body`.
         self.on_body: Callable[[bytes], None] | None = None
-        self.is_streaming = False
+        #: loop time
+        self.deadline = deadline
         self.parts: list[bytes] = []
         self.size = 0
-        self.deadline = 0.0
 
 
 class Connection(asyncio.Protocol):
@@ -105,6 +108,9 @@ class Connection(asyncio.Protocol):
     def __init__(self, pool: "OriginPool") -> None:
         self._pool = pool
         self._loop = pool.loop
+        # the parser puts each header straight into this dict, without a Python frame of ours
+        self._headers: dict[bytes, bytes] = {}
+        self.on_header = self._headers.__setitem__
         self._parser = httptools.HttpResponseParser(self)
         self.transport: asyncio.Transport
         self.flight: Flight | None = None
@@ -150,11 +156,6 @@ class Connection(asyncio.Protocol):
 
     # parser callbacks
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """httptools: one header."""
-        if self.flight:
-            self.flight.answer.headers[name.lower()] = value
-
     def on_headers_complete(self) -> None:
         """httptools: head complete."""
         flight = self.flight
@@ -162,13 +163,13 @@ class Connection(asyncio.Protocol):
             # a second answer behind the first
             self.close()
             return
+        headers = {name.lower(): value for name, value in self._headers.items()}
+        self._headers.clear()
         status = self._parser.get_status_code()
-        if 100 <= status < 200:
-            flight.answer.headers.clear()
-            return
-        flight.answer.status = status
-        if not flight.head.done():
-            flight.head.set_result(flight.answer)
+        # an interim answer (1xx) says nothing that matters here
+        if status >= 200:
+            flight.answer.headers = headers
+            flight.answer.status = status
 
     def on_body(self, body: bytes) -> None:
         """httptools: part of the body."""
@@ -199,25 +200,21 @@ class Connection(asyncio.Protocol):
     def _complete(self, flight: Flight, *, reusable: bool) -> None:
         flight.answer.body = b"".join(flight.parts) if len(flight.parts) != 1 else flight.parts[0]
         self.flight = None
-        self.pause(False)
+        if self._is_paused:
+            self.pause(False)
         if reusable and not self.transport.is_closing():
             # the answer has been handed over in full, so the next call may have the connection
             self._pool.give_back(self)
         else:
             self.close()
-        if flight.done is not None and not flight.done.done():
-            flight.done.set_result(flight.answer)
+        flight.on_end(None)
 
     def _fail(self, error: PoolError) -> None:
         flight, self.flight = self.flight, None
         self.close()
         if flight is None:
             return
-        for future in (flight.head, flight.done):
-            if future is not None and not future.done():
-                future.set_exception(error)
-                # whoever waits for one of the two need not ask for the other
-                future.exception()
+        flight.on_end(error)
 
     def start(self, request: bytes, flight: Flight) -> None:
         """Sends a request."""
@@ -272,6 +269,14 @@ class OriginPool:
     def __repr__(self) -> str:
         return f"<OriginPool {self.origin.host_header} [{len(self._all)} open, {len(self._idle)} idle]>"
 
+    def take_idle(self) -> Connection | None:
+        """An idle connection, if there is one."""
+        while self._idle:
+            connection = self._idle.pop()
+            if not connection.is_closed and not connection.transport.is_closing():
+                return connection
+        return None
+
     async def acquire(self, connect_timeout_s: float) -> Connection:
         """A connection of one's own, idle or new.
 
@@ -279,10 +284,8 @@ class OriginPool:
             ConnectError: none could be made in time.
         """
         while True:
-            while self._idle:
-                connection = self._idle.pop()
-                if not connection.is_closed and not connection.transport.is_closing():
-                    return connection
+            if (connection := self.take_idle()) is not None:
+                return connection
             if len(self._all) + self._connecting < self._max:
                 return await self._connect(connect_timeout_s)
             await self._wait(connect_timeout_s)
@@ -406,15 +409,24 @@ class Pool:
         """
         pool = self.origin(origin)
         connection = await pool.acquire(connect_timeout_s)
-        flight = Flight(pool.loop)
-        flight.done = pool.loop.create_future()
-        flight.deadline = pool.loop.time() + timeout_s
+        done: asyncio.Future[None] = pool.loop.create_future()
+
+        def on_end(error: PoolError | None) -> None:
+            if done.done():
+                return
+            if error is None:
+                done.set_result(None)
+            else:
+                done.set_exception(error)
+
+        flight = Flight(on_end, pool.loop.time() + timeout_s)
         fields = {"Host": origin.host_header, "Content-Length": str(len(body)), **(headers or {})}
         head = f"{method} {origin.prefix}{path} HTTP/1.1\r\n" + "".join(f"{k}: {v}\r\n" for k, v in fields.items())
         connection.start(head.encode("latin-1") + b"\r\n" + body, flight)
         try:
-            return await flight.done
+            await done
         except asyncio.CancelledError:
             if connection.flight is flight:
                 connection.abort()
             raise
+        return flight.answer
