@@ -13,7 +13,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import uvloop
@@ -26,8 +26,13 @@ from steelyard.base.metrics_port import open_metrics_port
 from steelyard.canon.model import Model, Price, Target
 from steelyard.config import Provider, Settings, price_micros, resolve_secret
 
+if TYPE_CHECKING:
+    from steelyard.store.database import Database
+
 FACE_SOCKET = "face.sock"
 DRAIN_S = 10
+#: A child that ends with this has told a bad set-up in one sentence: starting it again would not help.
+EXIT_SETUP = 78
 #: Larger portions cost less per receipt; a receipt is readable after this long.
 CARRY_S = 0.5
 BACKLOG = 2048
@@ -96,6 +101,50 @@ def _settle_heap() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
+
+
+def prepare_data_dir(settings: Settings) -> None:
+    """Makes the data directory.
+
+    Raises:
+        SetupFault: it cannot be written.
+    """
+    path = Path(settings.data_dir)
+    try:
+        for one in (path, settings.run_dir, settings.journal_dir):
+            one.mkdir(parents=True, exist_ok=True, mode=0o700)
+            one.chmod(0o700)
+        probe = path / ".probe"
+        probe.write_bytes(b"x" * 4096)
+        probe.unlink()
+    except OSError as exc:
+        raise SetupFault(
+            f"The data directory {path} cannot be written: {exc.strerror}; choose another with --data-dir."
+        ) from None
+
+
+async def open_records(settings: Settings) -> "Database":
+    """Opens the database with its schema brought up to date and workspace `default` in place.
+
+    Raises:
+        SetupFault: it cannot be used, or is newer than this program.
+    """
+    from steelyard.control import workspaces
+    from steelyard.store.database import explain_failure, open_database
+    from steelyard.store.migrations import migrate
+
+    prepare_data_dir(settings)
+    database = open_database(settings.database.url, Path(settings.data_dir))
+    try:
+        await migrate(database)
+        await workspaces.ensure_default(database)
+    except SetupFault:
+        await database.close()
+        raise
+    except Exception as exc:
+        await database.close()
+        raise SetupFault(f"The database cannot be used: {explain_failure(exc)}.") from exc
+    return database
 
 
 # gateway
@@ -168,7 +217,6 @@ async def run_face(orders: Orders) -> None:
     from steelyard.control.exposition import Exposition
     from steelyard.control.feed import Feed
     from steelyard.control.tickets import Tickets
-    from steelyard.store.database import open_database
     from steelyard.upstream.pool import Origin, Pool, PoolError
     from steelyard.web.app import build_app
     from steelyard.web.control_api import ControlApi
@@ -177,7 +225,7 @@ async def run_face(orders: Orders) -> None:
 
     settings = orders.settings
     catalogue = make_catalogue(settings)
-    async with open_database(settings.database.url, Path(settings.data_dir)) as database, Pool() as pool:
+    async with await open_records(settings) as database, Pool() as pool:
 
         async def ask(path: Path) -> bytes:
             try:
@@ -188,6 +236,8 @@ async def run_face(orders: Orders) -> None:
 
         feed = Feed(database, catalogue)
         carrier = Carrier(settings.journal_dir, database)
+        # what the last run answered is in the ledger before anything new is
+        await carrier.carry()
         tickets = Tickets(bytes.fromhex(orders.master_key))
         app = build_app(
             ControlApi(database, catalogue, settings.quota.free_tokens),
@@ -371,7 +421,7 @@ _ROLES = {"gateway": run_gateway, "face": run_face, "engine": run_engine}
 #: Imported while the supervisor still migrates, so that starting is quick.
 _EARLY = {
     "gateway": ("uvicorn", "uvicorn.protocols.http.httptools_impl", "steelyard.gateway.fastlane", "steelyard.gateway.asgi"),
-    "face": ("uvicorn", "uvicorn.protocols.http.httptools_impl", "steelyard.store.database", "sqlalchemy.dialects.sqlite.aiosqlite", "steelyard.web.app"),
+    "face": ("uvicorn", "uvicorn.protocols.http.httptools_impl", "steelyard.store.database", "steelyard.store.migrations", "sqlalchemy.dialects.sqlite.aiosqlite", "steelyard.web.app"),
     "engine": ("uvicorn", "uvicorn.protocols.http.httptools_impl", "steelyard.engines.host"),
 }  # fmt: skip
 
@@ -386,7 +436,11 @@ def main() -> None:
     orders = read_orders()
     open_log(role)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    uvloop.run(_ROLES[role](orders))
+    try:
+        uvloop.run(_ROLES[role](orders))
+    except SetupFault as failure:
+        print(failure, file=sys.stderr, flush=True)  # noqa: T201
+        sys.exit(EXIT_SETUP)
 
 
 def encode_orders(orders: Orders) -> bytes:

@@ -1,4 +1,8 @@
-"""The parent of all processes: binds the port, migrates, replays journals, starts the roles and keeps them running."""
+"""The parent of all processes: binds the port, starts the roles and keeps them running.
+
+It opens no database, so that it starts quickly and stays small: the face, of which there is one, migrates and carries
+what the last run left in its journals before it answers anybody, and no gateway is ready before that.
+"""
 
 import asyncio
 import contextlib
@@ -15,18 +19,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from steelyard.assembly import BACKLOG, Orders, encode_orders
+from steelyard.assembly import BACKLOG, EXIT_SETUP, Orders, encode_orders, prepare_data_dir
 from steelyard.base.clock import monotonic
 from steelyard.base.errors import SetupFault
 from steelyard.base.secrets import load_master_key, parse_master_key
 from steelyard.config import Settings, resolve_secret
-from steelyard.control import workspaces
-from steelyard.control.carrier import Carrier
-from steelyard.control.records import Records, migrate
 from steelyard.engines.catalogue import MODELS
 from steelyard.engines.llama import PROCESS_ENVIRONMENT
 from steelyard.engines.weights import is_present
-from steelyard.store.database import explain_failure, open_database
 
 log = logging.getLogger("steelyard.supervisor")
 
@@ -55,51 +55,11 @@ class Child:
         self.title = f"{self.role} {self.model}".strip()
 
 
-def prepare_data_dir(settings: Settings) -> None:
-    """Makes the data directory.
-
-    Raises:
-        SetupFault: it cannot be written.
-    """
-    path = Path(settings.data_dir)
-    try:
-        for one in (path, settings.run_dir, settings.journal_dir):
-            one.mkdir(parents=True, exist_ok=True, mode=0o700)
-            one.chmod(0o700)
-        probe = path / ".probe"
-        probe.write_bytes(b"x" * 4096)
-        probe.unlink()
-    except OSError as exc:
-        raise SetupFault(
-            f"The data directory {path} cannot be written: {exc.strerror}; choose another with --data-dir."
-        ) from None
-
-
 def get_master_key(settings: Settings) -> bytes:
     """The installation's master key: from the settings, else from `secret.key`, made on the first start."""
     if settings.server.master_key:
         return parse_master_key(resolve_secret(settings.server.master_key, "server.master_key"), "server.master_key")
     return load_master_key(Path(settings.data_dir) / "secret.key")
-
-
-async def open_records(settings: Settings) -> Records:
-    """Opens the database with its schema brought up to date and workspace `default` in place.
-
-    Raises:
-        SetupFault: it cannot be used, or is newer than this program.
-    """
-    prepare_data_dir(settings)
-    database = open_database(settings.database.url, Path(settings.data_dir))
-    try:
-        await migrate(database)
-        await workspaces.ensure_default(database)
-    except SetupFault:
-        await database.close()
-        raise
-    except Exception as exc:
-        await database.close()
-        raise SetupFault(f"The database cannot be used: {explain_failure(exc)}.") from exc
-    return database
 
 
 def bind(settings: Settings) -> socket.socket:
@@ -139,6 +99,7 @@ class Supervisor:
         self._children: list[Child] = []
         self._stop = asyncio.Event()
         self._master_key = b""
+        self._setup_failed = False
         self._listener: socket.socket
 
     async def run(self, on_ready: Callable[[Settings], None]) -> None:
@@ -153,26 +114,29 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, lambda: asyncio.ensure_future(self._reload()))
-        roles = [Child("gateway") for _ in range(settings.server.workers)]
-        roles += [Child("face"), *(Child("engine", name) for name in self._installed_models())]
         try:
-            # the children import while we migrate; they get their orders when the database is ready for them
-            for child in roles:
-                await self._spawn(child)
-            await self._prepare_database()
-            for child in roles:
-                await self._order(child)
-                child.watcher = asyncio.create_task(self._watch(child))
-            self._children = roles
+            # the face takes longest to import, so it goes first; engines load behind a server that answers already
+            for role in ("face", *["gateway"] * settings.server.workers):
+                await self._add(Child(role))
             await self._wait_ready()
-            on_ready(settings)
+            if not self._stop.is_set():
+                on_ready(settings)
             follower = asyncio.create_task(self._follow_weights())
             await self._stop.wait()
             follower.cancel()
         finally:
-            await self._stop_all(roles)
+            await self._stop_all()
             self._listener.close()
             lock.close()
+        if self._setup_failed:
+            # the face has said why, in one sentence
+            sys.exit(1)
+
+    async def _add(self, child: Child) -> None:
+        await self._spawn(child)
+        await self._order(child)
+        child.watcher = asyncio.create_task(self._watch(child))
+        self._children.append(child)
 
     # starting
 
@@ -192,14 +156,6 @@ class Supervisor:
             path.unlink(missing_ok=True)
         for path in self._settings.journal_dir.glob("*.new"):
             path.unlink(missing_ok=True)
-
-    async def _prepare_database(self) -> None:
-        database = await open_records(self._settings)
-        async with database:
-            # what the last run answered is in the ledger before anything new is
-            carried = await Carrier(self._settings.journal_dir, database).carry()
-        if carried:
-            log.info("%d receipts of the last run were carried to the ledger", carried)
 
     def _installed_models(self) -> list[str]:
         settings = self._settings
@@ -241,6 +197,10 @@ class Supervisor:
             code = await child.process.wait()
             if child.is_stopping or self._stop.is_set():
                 return
+            if code == EXIT_SETUP:
+                self._setup_failed = True
+                self._stop.set()
+                return
             lived_s = monotonic() - child.started_at
             child.quick_deaths = child.quick_deaths + 1 if lived_s < QUICK_DEATH_S else 0
             delay_s = min(0.1 * 2**child.quick_deaths, MAX_BACKOFF_S) if child.quick_deaths > 1 else 0.0
@@ -263,17 +223,13 @@ class Supervisor:
     # while running
 
     async def _follow_weights(self) -> None:
-        """Weights that are pulled while the server runs get their engine host."""
+        """Each embedded model whose weights are there has an engine host, also when they are pulled while we run."""
         while True:
-            await asyncio.sleep(1.0)
             running = {child.model for child in self._children if child.role == "engine"}
             for name in self._installed_models():
                 if name not in running:
-                    child = Child("engine", name)
-                    await self._spawn(child)
-                    await self._order(child)
-                    child.watcher = asyncio.create_task(self._watch(child))
-                    self._children.append(child)
+                    await self._add(Child("engine", name))
+            await asyncio.sleep(1.0)
 
     async def _reload(self) -> None:
         """SIGHUP: an invalid file keeps the old settings; a valid one replaces the processes one by one."""
@@ -307,8 +263,8 @@ class Supervisor:
 
     # stopping
 
-    async def _stop_all(self, roles: list[Child]) -> None:
-        children = self._children or roles
+    async def _stop_all(self) -> None:
+        children = self._children
         # gateways first: the face still takes their last receipts
         for group in (("gateway",), ("engine", "face")):
             chosen = [child for child in children if child.role in group]

@@ -11,8 +11,6 @@ import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import httpx
-
 from steelyard.base.errors import SetupFault
 from steelyard.engines.catalogue import EmbeddedModel, Part, Weights
 
@@ -142,6 +140,9 @@ def _copy(source: Path, to: Path, progress: Progress) -> None:
 
 def _download(url: str, weights: Weights, to: Path, progress: Progress) -> None:
     """Downloads with resume: what an earlier try left is continued by a range request."""
+    # imported here: a server that only looks whether weights are present should not pay for it
+    import httpx
+
     have = to.stat().st_size if to.exists() else 0
     if have >= weights.size_bytes:
         have = 0
