@@ -21,7 +21,7 @@ help:
 # The stamp is named after the locks' content, so nothing is done while they stay the same.
 RUN_STAMP := $(VENV)/.run-$(shell cat requirements.lock pyproject.toml 2>/dev/null | cksum | cut -d' ' -f1)
 DEV_STAMP := $(VENV)/.dev-$(shell cat requirements-dev.lock pyproject.toml 2>/dev/null | cksum | cut -d' ' -f1)
-CLIENTS_STAMP := $(CLIENTS)/.done-$(shell cat tests/clients/requirements.lock tests/clients/node/package.json 2>/dev/null | cksum | cut -d' ' -f1)
+CLIENTS_STAMP := $(CLIENTS)/.done-$(shell cat tests/clients/requirements.lock tests/clients/node/package-lock.json 2>/dev/null | cksum | cut -d' ' -f1)
 
 $(BIN)/uv:
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "steelyard needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Set PYTHON=/path/to/python3.11.")'

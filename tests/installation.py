@@ -37,6 +37,7 @@ class Installation:
         tomllib.loads(config)
         self.workers = workers
         self.process: subprocess.Popen[bytes] | None = None
+        self.log: Any = None
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("STEELYARD_")},
             "STEELYARD_DATA_DIR": str(self.data_dir),
@@ -49,6 +50,8 @@ class Installation:
             self.environment.pop(name, None)
 
     def start(self, *, timeout_s: float = READY_S) -> "Installation":
+        if self.log is not None:
+            self.log.close()
         self.log = (self.directory / "server.log").open("ab")
         self.process = subprocess.Popen(
             [sys.executable, "-m", "steelyard.cli", "serve", "--port", str(self.port), "--workers", str(self.workers)],

@@ -113,6 +113,8 @@ def prepare_data_dir(settings: Settings) -> None:
     try:
         for one in (path, settings.run_dir, settings.journal_dir):
             one.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if one == settings.run_dir and (one.is_symlink() or one.stat().st_uid != os.getuid()):
+                raise SetupFault(f"The directory {one} belongs to somebody else; remove it or use another --data-dir.")
             one.chmod(0o700)
         probe = path / ".probe"
         probe.write_bytes(b"x" * 4096)

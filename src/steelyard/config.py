@@ -3,7 +3,9 @@
 Unknown keys are errors, and all faults are told together, each with its path.
 """
 
+import hashlib
 import os
+import tempfile
 import tomllib
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
@@ -116,8 +118,12 @@ class Settings(msgspec.Struct, frozen=True):
 
     @property
     def run_dir(self) -> Path:
-        """Sockets of the running processes."""
-        return Path(self.data_dir) / "run"
+        """Sockets of the running processes: in the data directory, unless its path is too long for a socket's name."""
+        directory = Path(self.data_dir) / "run"
+        if len(str(directory)) <= MAX_RUN_DIR_CHARS:
+            return directory
+        short = hashlib.sha256(self.data_dir.encode()).hexdigest()[:16]
+        return Path(tempfile.gettempdir()) / f"steelyard-{os.getuid()}-{short}"
 
     @property
     def journal_dir(self) -> Path:
@@ -141,6 +147,8 @@ _SECTIONS: dict[str, type[msgspec.Struct]] = {
 }
 #: Sections of the contract whose parts this version does not have.
 _NOT_YET = ("objects", "monitor", "outbound")
+#: A unix socket's path has at most 107 bytes; our longest names have some 40.
+MAX_RUN_DIR_CHARS = 64
 _EMBEDDED_NAMES = ("auto", "on", "off")
 
 

@@ -1,6 +1,9 @@
 """`steelyard chat`."""
 
 import sys
+from typing import Annotated
+
+from cyclopts import Parameter
 
 from steelyard.base.errors import SetupFault
 from steelyard.base.explain import explain
@@ -10,7 +13,7 @@ from steelyard.client.api import ApiError, Client
 
 def chat(
     model: str,
-    prompt: str | None = None,
+    prompt: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
     *,
     system: str | None = None,
     base_url: str | None = None,

@@ -1,9 +1,10 @@
 """`steelyard check`: the availability test of any compatible endpoint."""
 
 import sys
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import httpx
+from cyclopts import Parameter
 
 from steelyard.base.explain import explain
 from steelyard.base.ids import mask
@@ -25,7 +26,7 @@ def check(
     profile: str | None = None,
     model: str = "qwen-plus",
     explain: bool = False,
-    curl: str | None = None,
+    curl: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
     lang: Literal["en", "zh"] = "en",
     json: bool = False,
 ) -> None:

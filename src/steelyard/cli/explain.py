@@ -1,13 +1,20 @@
 """`steelyard explain`."""
 
 import sys
-from typing import Literal
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
 
 from steelyard.base.explain import explain
 from steelyard.cli.context import EXIT_FAILED, fail, pick, print_json
 
 
-def explain_command(text: str, *more: str, lang: Literal["en", "zh"] = "en", json: bool = False) -> None:
+def explain_command(
+    text: Annotated[str, Parameter(allow_leading_hyphen=True)],
+    *more: str,
+    lang: Literal["en", "zh"] = "en",
+    json: bool = False,
+) -> None:
     """Say what an error means, how to cure it, and whether to retry. Needs no network.
 
     Parameters

@@ -38,6 +38,7 @@ class HostApp:
 
     def __init__(self, model: EmbeddedModel, registry: Registry) -> None:
         self._model = model
+        self._busy = registry.gauge("llm_slots_busy", "Slots that generate.", ("model",))
         #: Whatever must live as long as the host does: the engine itself.
         self.keep: object = None
         self._up = registry.gauge("llm_backend_up", "Whether the embedded model is loaded.", ("model", "backend"))
@@ -71,7 +72,9 @@ class HostApp:
     def refresh(self) -> None:
         """Brings the gauges up to date, before they are read."""
         if self._generator.done():
-            self._depth.set(("", self._model.name), self._generator.result().waiting)
+            generator = self._generator.result()
+            self._depth.set(("", self._model.name), generator.waiting)
+            self._busy.set((self._model.name,), generator.running)
 
     async def _answer(self, path: str, body: bytes, request_id: str, send: Send) -> None:
         answer = _Answer(send)

@@ -1,0 +1,334 @@
+"""The acceptance list of the wire reference, numbered as there, with the unmodified openai SDK. Vendor behaviour is scripted."""
+
+import time
+from typing import Any
+
+import openai
+import pytest
+from openai import AsyncOpenAI, OpenAI
+from pydantic import BaseModel
+
+from conftest import TARGETS, client_for
+
+HI: Any = [{"role": "user", "content": "hi"}]
+
+
+def scripted(**script: Any) -> dict[str, Any]:
+    return {"script": script}
+
+
+@pytest.mark.parametrize("prefix", ["/v1", "/compatible-mode/v1"])
+def test_01_02_plain_call(prefix: str) -> None:
+    raw = client_for("served", prefix).chat.completions.with_raw_response.create(model="fake", messages=HI)
+    answer = raw.parse()
+    assert answer.choices[0].message.content == "Hello from the fake vendor"
+    assert answer.usage.total_tokens == answer.usage.prompt_tokens + answer.usage.completion_tokens
+    assert answer._request_id == raw.headers["x-request-id"]
+
+
+def test_03_04_extra_fields(fake: OpenAI) -> None:
+    answer = fake.chat.completions.create(
+        model="fake", messages=HI, stream=False, extra_body={"enable_thinking": False, "top_k": 5, "foo": 1}
+    )
+    assert answer.choices
+
+
+def test_05_no_key() -> None:
+    origin = TARGETS["served"]["origin"]
+    client = OpenAI(base_url=origin + "/v1", api_key="x", default_headers={"Authorization": ""}, max_retries=0)
+    with pytest.raises(openai.AuthenticationError) as caught:
+        client.chat.completions.create(model="fake", messages=HI)
+    assert caught.value.code is None
+    assert caught.value.response.json()["request_id"] == caught.value.request_id
+
+
+def test_06_wrong_key_is_tried_once() -> None:
+    client = client_for("served").with_options(api_key="sk-wrong")
+    with pytest.raises(openai.AuthenticationError) as caught:
+        client.chat.completions.create(model="fake", messages=HI)
+    assert caught.value.code == "invalid_api_key"
+    assert caught.value.request.headers["x-stainless-retry-count"] == "0"
+
+
+def test_07_to_10_refusals(fake: OpenAI) -> None:
+    with pytest.raises(openai.BadRequestError, match=r"you must provide a model parameter\."):
+        fake.chat.completions.create(model=None, messages=HI)  # type: ignore[arg-type]
+    with pytest.raises(openai.BadRequestError, match="'temperature' must be Float"):
+        fake.chat.completions.create(model="fake", messages=HI, temperature="hot")  # type: ignore[arg-type]
+    with pytest.raises(openai.BadRequestError, match=r"Temperature should be in \[0.0, 2.0\)"):
+        fake.chat.completions.create(model="fake", messages=HI, temperature=2.0)
+    assert fake.chat.completions.create(model="fake", messages=HI, temperature=1).choices
+    with pytest.raises(openai.BadRequestError):
+        fake.chat.completions.create(model="fake", messages=[])
+    with pytest.raises(openai.NotFoundError) as caught:
+        fake.chat.completions.create(model="no-such-model", messages=HI)
+    assert caught.value.code == "model_not_found"
+
+
+def test_11_12_13_streams(fake: OpenAI) -> None:
+    chunks = list(fake.chat.completions.create(model="fake", messages=HI, stream=True))
+    assert all(chunk.usage is None and chunk.choices for chunk in chunks)
+    assert len({(chunk.id, chunk.created, chunk.model) for chunk in chunks}) == 1
+    assert [chunk.choices[0].finish_reason for chunk in chunks].count("stop") == 1
+    chunks = list(
+        fake.chat.completions.create(model="fake", messages=HI, stream=True, stream_options={"include_usage": True})
+    )
+    assert chunks[-1].choices == []
+    whole = fake.chat.completions.create(model="fake", messages=HI)
+    assert chunks[-1].usage.total_tokens == whole.usage.total_tokens
+
+
+def test_12_real_stream_totals_equal_plain(real: OpenAI) -> None:
+    asked: Any = {"model": "qwen-plus", "messages": HI, "max_tokens": 12, "seed": 7, "temperature": 0}
+    plain = real.chat.completions.create(**asked)
+    chunks = list(real.chat.completions.create(**asked, stream=True, stream_options={"include_usage": True}))
+    assert chunks[-1].choices == []
+    assert chunks[-1].usage.completion_tokens == plain.usage.completion_tokens
+    assert chunks[-1].usage.prompt_tokens == plain.usage.prompt_tokens
+    text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks[:-1])
+    assert text == plain.choices[0].message.content
+
+
+def test_14_stream_helper(fake: OpenAI) -> None:
+    with fake.chat.completions.stream(model="fake", messages=HI) as stream:
+        final = stream.get_final_completion()
+    assert final.choices[0].message.content == "Hello from the fake vendor"
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_15_reasoning(fake: OpenAI, is_stream: bool) -> None:
+    body = scripted(reasoning="think about it")
+    if not is_stream:
+        answer = fake.chat.completions.create(model="fake", messages=HI, extra_body=body)
+        assert answer.choices[0].message.reasoning_content == "think about it"
+        assert answer.usage.completion_tokens_details.reasoning_tokens == 3
+        return
+    kinds = []
+    for chunk in fake.chat.completions.create(model="fake", messages=HI, stream=True, extra_body=body):
+        delta = chunk.choices[0].delta
+        if getattr(delta, "reasoning_content", None):
+            kinds.append("reasoning")
+        elif delta.content:
+            kinds.append("content")
+    assert kinds == sorted(kinds, reverse=True)
+    assert kinds[0] == "reasoning"
+
+
+WEATHER: Any = {
+    "type": "function",
+    "function": {
+        "name": "get_weather",
+        "description": "The weather of a city",
+        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+    },
+}
+ASK_WEATHER: Any = [{"role": "user", "content": "What is the weather in Hangzhou?"}]
+
+
+@pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "get_weather"}}])
+def test_16_19_real_tool_call(real: OpenAI, choice: Any) -> None:
+    import json
+
+    answer = real.chat.completions.create(
+        model="qwen-plus", messages=ASK_WEATHER, tools=[WEATHER], tool_choice=choice, max_tokens=64, seed=1
+    )
+    assert answer.choices[0].finish_reason == "tool_calls"
+    call = answer.choices[0].message.tool_calls[0]
+    assert call.function.name == "get_weather"
+    assert "city" in json.loads(call.function.arguments)
+
+
+def test_16_real_tool_call_streamed(real: OpenAI) -> None:
+    with real.chat.completions.stream(
+        model="qwen-plus", messages=ASK_WEATHER, tools=[WEATHER], tool_choice="required", max_tokens=64, seed=1
+    ) as stream:
+        final = stream.get_final_completion()
+    assert final.choices[0].finish_reason == "tool_calls"
+    assert final.choices[0].message.tool_calls[0].function.name == "get_weather"
+
+
+def test_17_parallel_tools_streamed(fake: OpenAI) -> None:
+    body = scripted(tool_calls=2)
+    plain = fake.chat.completions.create(model="fake", messages=HI, tools=[WEATHER], extra_body=body)
+    with fake.chat.completions.stream(model="fake", messages=HI, tools=[WEATHER], extra_body=body) as stream:
+        final = stream.get_final_completion()
+    calls = final.choices[0].message.tool_calls
+    assert [call.id for call in calls] == ["call_0", "call_1"]
+    told = [(call.function.name, call.function.arguments) for call in calls]
+    assert told == [(call.function.name, call.function.arguments) for call in plain.choices[0].message.tool_calls]
+
+
+def test_18_tool_round_trip(real: OpenAI, fake: OpenAI) -> None:
+    history: Any = [
+        *ASK_WEATHER,
+        {
+            "role": "assistant",
+            "content": "",
+            "tool_calls": [
+                {
+                    "id": "call_1",
+                    "type": "function",
+                    "function": {"name": "get_weather", "arguments": '{"city": "Hangzhou"}'},
+                }
+            ],
+        },
+        {"role": "tool", "tool_call_id": "call_1", "content": "31 degrees, sunny"},
+    ]
+    asked: Any = {"model": "qwen-plus", "messages": history, "tools": [WEATHER], "max_tokens": 40, "seed": 1}
+    assert real.chat.completions.create(**asked).choices[0].finish_reason
+    assert real.chat.completions.create(**asked, tool_choice="none").choices[0].message.content
+    with pytest.raises(openai.BadRequestError, match="preceeding"):
+        fake.chat.completions.create(model="fake", messages=[*ASK_WEATHER, history[-1]])
+
+
+def test_19_tool_choice_none(real: OpenAI) -> None:
+    answer = real.chat.completions.create(
+        model="qwen-plus", messages=HI, tools=[WEATHER], tool_choice="none", max_tokens=8
+    )
+    assert not answer.choices[0].message.tool_calls
+
+
+class City(BaseModel):
+    name: str
+    population: int
+
+
+def test_20_structured_output(real: OpenAI, fake: OpenAI) -> None:
+    answer = real.chat.completions.parse(
+        model="qwen-plus",
+        messages=[{"role": "user", "content": "Tell me about Hangzhou as JSON."}],
+        response_format=City,
+        max_tokens=100,
+        seed=3,
+    )
+    assert isinstance(answer.choices[0].message.parsed, City)
+    with pytest.raises(openai.BadRequestError, match="must contain the word 'json'"):
+        fake.chat.completions.create(model="fake", messages=HI, response_format={"type": "json_object"})
+
+
+def test_21_n(real: OpenAI) -> None:
+    answer = real.chat.completions.create(model="qwen-plus", messages=HI, n=2, max_tokens=6, seed=5)
+    assert [choice.index for choice in answer.choices] == [0, 1]
+    with pytest.raises(openai.BadRequestError, match="Range of n"):
+        real.chat.completions.create(model="qwen-plus", messages=HI, n=5)
+    with pytest.raises(openai.BadRequestError, match="n parameter must be 1"):
+        real.chat.completions.create(model="qwen-plus", messages=HI, n=2, tools=[WEATHER])
+
+
+def test_22_seed_stop_max_tokens(real: OpenAI) -> None:
+    with pytest.raises(openai.BadRequestError) as caught:
+        real.chat.completions.create(model="qwen-plus", messages=HI, seed=-1)
+    assert caught.value.code == "invalid_value"
+    cut = real.chat.completions.create(model="qwen-plus", messages=HI, max_tokens=1)
+    assert (cut.choices[0].finish_reason, cut.usage.completion_tokens) == ("length", 1)
+    count: Any = [{"role": "user", "content": "Count: 1, 2, 3, 4, 5, 6. Repeat exactly that."}]
+    for stop in ("4", ["4", "zzz"]):
+        answer = real.chat.completions.create(
+            model="qwen-plus", messages=count, stop=stop, max_tokens=40, temperature=0
+        )
+        assert "4" not in answer.choices[0].message.content
+        assert answer.choices[0].finish_reason == "stop"
+    twice = [
+        real.chat.completions.create(model="qwen-plus", messages=HI, seed=11, max_tokens=8).choices[0].message.content
+        for _ in range(2)
+    ]
+    assert twice[0] == twice[1]
+
+
+def test_23_logprobs(real: OpenAI) -> None:
+    answer = real.chat.completions.create(model="qwen-plus", messages=HI, logprobs=True, top_logprobs=3, max_tokens=3)
+    content = answer.choices[0].logprobs.content
+    assert len(content) == answer.usage.completion_tokens
+    assert len(content[0].top_logprobs) == 3
+    assert content[0].bytes == list(content[0].token.encode())
+
+
+def test_24_images(fake: OpenAI, real: OpenAI) -> None:
+    def message(url: str) -> Any:
+        return [
+            {
+                "role": "user",
+                "content": [{"type": "image_url", "image_url": {"url": url}}, {"type": "text", "text": "?"}],
+            }
+        ]
+
+    for url in ("data:image/png;base64,iVBORw0KGgo=", "https://example.com/a.png"):
+        answer = fake.chat.completions.create(
+            model="fake", messages=message(url), extra_body=scripted(vision_echo=True)
+        )
+        assert url[:40] in answer.choices[0].message.content
+    with pytest.raises(openai.BadRequestError, match="data-uri"):
+        fake.chat.completions.create(model="fake", messages=message("data:image/png;base64," + "A" * 11_000_000))
+    with pytest.raises(openai.BadRequestError, match="input content must be a string"):
+        real.chat.completions.create(model="qwen-plus", messages=message("https://example.com/a.png"))
+
+
+def test_25_cache_control(fake: OpenAI) -> None:
+    part = {"type": "text", "text": "long " * 1100, "cache_control": {"type": "ephemeral"}}
+    messages: Any = [{"role": "user", "content": [part]}]
+    body = scripted(sequence=[{"cache_creation": 1100}, {"cached_tokens": 1100}], sequence_id=f"cache{time.time()}")
+    first = fake.chat.completions.create(model="fake", messages=messages, extra_body=body)
+    second = fake.chat.completions.create(model="fake", messages=messages, extra_body=body)
+    assert first.usage.prompt_tokens_details.cache_creation_input_tokens == 1100
+    assert second.usage.prompt_tokens_details.cached_tokens == 1100
+
+
+def test_27_moderation_in_the_stream(fake: OpenAI) -> None:
+    with pytest.raises(openai.APIError) as caught:
+        list(
+            fake.chat.completions.create(
+                model="fake", messages=HI, stream=True, extra_body=scripted(chunks=9, moderate_after=3)
+            )
+        )
+    assert caught.value.code == "data_inspection_failed"
+
+
+def attempts(caught: Any) -> int:
+    return int(caught.value.request.headers["x-stainless-retry-count"]) + 1
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [({"retry-after": "1"}, 3), ({"x-should-retry": "false"}, 1), ({"retry-after": "121"}, 1)],
+)
+def test_28_rate_limits(fake: OpenAI, headers: dict[str, str], expected: int) -> None:
+    began = time.monotonic()
+    with pytest.raises(openai.RateLimitError) as caught:
+        fake.chat.completions.create(model="fake", messages=HI, extra_body=scripted(status=429, headers=headers))
+    assert attempts(caught) == expected
+    if expected == 3:
+        assert 1.8 < time.monotonic() - began < 4
+
+
+def test_29_retry_after_a_server_error(fake: OpenAI) -> None:
+    body = scripted(sequence=[{"status": 500}, {"text": "back again"}], sequence_id=f"retry{time.time()}")
+    raw = fake.chat.completions.with_raw_response.create(model="fake", messages=HI, extra_body=body)
+    assert raw.parse().choices[0].message.content == "back again"
+    assert raw.http_request.headers["x-stainless-retry-count"] == "1"
+
+
+def test_33_models(fake: OpenAI, real: OpenAI) -> None:
+    assert {"fake", "priced"} <= {model.id for model in fake.models.list()}
+    assert real.models.retrieve("qwen-plus").owned_by == "local"
+    with pytest.raises(openai.NotFoundError):
+        fake.models.retrieve("no/such")
+
+
+def test_completions(real: OpenAI) -> None:
+    answer = real.completions.create(model="qwen-coder-turbo", prompt="def add(a, b):", max_tokens=16, temperature=0)
+    assert "return" in answer.choices[0].text
+    chunks = list(
+        real.completions.create(
+            model="qwen-coder-turbo", prompt="def add(a, b):", max_tokens=16, temperature=0, stream=True
+        )
+    )
+    assert "".join(chunk.choices[0].text for chunk in chunks) == answer.choices[0].text
+
+
+async def test_async_client(fake_async: AsyncOpenAI) -> None:
+    async with fake_async as client:
+        answer = await client.chat.completions.create(model="fake", messages=HI)
+        assert answer.choices[0].message.content == "Hello from the fake vendor"
+        stream = await client.chat.completions.create(model="fake", messages=HI, stream=True)
+        text = "".join([chunk.choices[0].delta.content or "" async for chunk in stream])
+        assert text == "Hello from the fake vendor"

@@ -1,0 +1,45 @@
+"""Runs the judges, each in the environment where its unmodified SDK is installed."""
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from conftest import Served
+from installation import ROOT
+
+CLIENTS = ROOT / ".clients"
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="module")
+def judged(served: Served, embedded: Served) -> dict[str, str]:
+    """The environment that tells a judge what to call."""
+    targets = {
+        name: {"origin": one.origin, "key": one.key} for name, one in (("served", served), ("embedded", embedded))
+    }
+    clean = {name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")}
+    return {**clean, "STEELYARD_JUDGED": json.dumps(targets)}
+
+
+@pytest.mark.parametrize("file", ["test_openai_sdk.py", "test_langchain.py"])
+def test_python_sdk(judged: dict[str, str], file: str) -> None:
+    """Every check in the judge's file passes."""
+    command = [str(CLIENTS / "bin/python"), "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", "/dev/null"]
+    command += ["--rootdir", str(HERE / "judges"), "-o", "asyncio_mode=auto", str(HERE / "judges" / file)]
+    done = subprocess.run(command, env=judged, capture_output=True, text=True, cwd=HERE / "judges", timeout=400)
+    print(done.stdout[-6000:])
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    assert " passed" in done.stdout
+
+
+def test_node_sdk(judged: dict[str, str]) -> None:
+    """The Node judge agrees."""
+    node = shutil.which("node") or str(CLIENTS / "bin/node")
+    done = subprocess.run(
+        [node, "judge.mjs"], env=judged, capture_output=True, text=True, cwd=HERE / "node", timeout=200
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, "ok"), done.stderr[-3000:]
