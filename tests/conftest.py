@@ -1,13 +1,12 @@
 """Fixtures: one fake vendor and one installation in front of it for the whole run; a real embedded model where asked for."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from installation import Installation, Vendor, vendor_config
+from installation import Installation, Served, Vendor, vendor_config
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -28,20 +27,6 @@ def vendor() -> Iterator[Vendor]:
     running.stop()
 
 
-class Served:
-    """A running installation with an activated workspace and keys."""
-
-    def __init__(self, installation: Installation) -> None:
-        self.installation = installation
-        self.origin = installation.origin
-        installation.cli("activate")
-        self.key: str = installation.create_key(name="suite")["key"]
-        self.admin_key: str = installation.create_key("--kind", "admin", name="suite-admin")["key"]
-
-    def headers(self, key: str | None = None) -> dict[str, str]:
-        return {"Authorization": f"Bearer {key or self.key}"}
-
-
 @pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory, vendor: Vendor) -> Iterator[Served]:
     """The server in front of the fake vendor."""
@@ -57,12 +42,6 @@ def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     installation.cli("models", "pull")
     with installation:
         yield Served(installation)
-
-
-def read_events(text: str) -> list[dict[str, Any] | str]:
-    """The events of an SSE text."""
-    data = [line[5:].strip() for line in text.splitlines() if line.startswith("data:")]
-    return [one if one == "[DONE]" else json.loads(one) for one in data]
 
 
 @pytest.fixture

@@ -171,3 +171,23 @@ max_output_tokens = 4096
 capabilities = ["tools"]
 {extra}
 """
+
+
+class Served:
+    """A running installation with an activated workspace and keys."""
+
+    def __init__(self, installation: Installation) -> None:
+        self.installation = installation
+        self.origin = installation.origin
+        installation.cli("activate")
+        self.key: str = installation.create_key(name="suite")["key"]
+        self.admin_key: str = installation.create_key("--kind", "admin", name="suite-admin")["key"]
+
+    def headers(self, key: str | None = None) -> dict[str, str]:
+        return {"Authorization": f"Bearer {key or self.key}"}
+
+
+def read_events(text: str) -> list[dict[str, Any] | str]:
+    """The events of an SSE text."""
+    data = [line[5:].strip() for line in text.splitlines() if line.startswith("data:")]
+    return [one if one == "[DONE]" else json.loads(one) for one in data]

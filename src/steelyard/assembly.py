@@ -292,7 +292,7 @@ async def run_engine(orders: Orders) -> None:
     from steelyard.engines.catalogue import MODELS
     from steelyard.engines.generation import Generator
     from steelyard.engines.host import HostApp
-    from steelyard.engines.weights import weights_path
+    from steelyard.engines.weights import is_intact, pull, weights_path
     from steelyard.upstream.pool import Origin, Pool
 
     settings = orders.settings
@@ -312,13 +312,20 @@ async def run_engine(orders: Orders) -> None:
             listener = settings.run_dir / f"llama-{model.name}.sock"
             slots = min(settings.engines.slots, model.slots) if settings.engines.slots else model.slots
             threads = settings.engines.threads or llama.default_threads()
-            weights = weights_path(Path(settings.models_dir), model)
+            log = logging.getLogger("steelyard.engine")
+
+            def verify_and_load() -> llama.Loaded:
+                # damage is never answered from: the hash is checked at every start, and mended by a new pull
+                models_dir = Path(settings.models_dir)
+                if not is_intact(models_dir, model):
+                    log.error("the weights of %s are corrupt and are pulled again", model.name)
+                    pull(models_dir, model, lambda *_: None)
+                return llama.load(model, weights_path(models_dir, model), listener, slots=slots, threads=threads)
+
             try:
-                loaded = await loop.run_in_executor(
-                    None, lambda: llama.load(model, weights, listener, slots=slots, threads=threads)
-                )
+                loaded = await loop.run_in_executor(None, verify_and_load)
             except SetupFault as failure:
-                logging.getLogger("steelyard.engine").error("%s", failure)
+                log.error("%s", failure)
                 os._exit(3)
             origin = Origin("engine", 80, unix_path=str(loaded.socket_path))
             host.keep = loaded

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Served
-from installation import ROOT
+from installation import ROOT, Served
 
 CLIENTS = ROOT / ".clients"
 HERE = Path(__file__).parent

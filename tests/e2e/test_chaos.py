@@ -12,8 +12,8 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import Served
-from installation import Installation, Vendor, vendor_config
+
+from installation import Installation, Served, Vendor, vendor_config
 
 BACK_WITHIN_S = 3.0
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import Served, read_events
-from installation import Installation
+
+from installation import Installation, Served, read_events
 
 ARTICLE_BODY = (
     '{"model":"qwen-plus","messages":[{"role":"system","content":"你是一个编程专家"},'

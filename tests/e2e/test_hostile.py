@@ -10,7 +10,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from conftest import Served
+
+from installation import Served
 
 HI = [{"role": "user", "content": "hi"}]
 MEMORY_MB = 50

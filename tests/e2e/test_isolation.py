@@ -6,7 +6,8 @@ import uuid
 
 import httpx
 import pytest
-from conftest import Served, read_events
+
+from installation import Served, read_events
 
 ROUNDS = 400
 LONG_ROUNDS = 6000

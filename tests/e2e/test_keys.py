@@ -7,7 +7,7 @@ import time
 import httpx
 import pytest
 
-from conftest import Served
+from installation import Served
 
 HI = [{"role": "user", "content": "hi"}]
 

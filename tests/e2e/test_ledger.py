@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from conftest import Served, read_events
+from installation import Served, read_events
 
 HI = [{"role": "user", "content": "hi"}]
 

@@ -7,7 +7,7 @@ import uuid
 import httpx
 import pytest
 
-from conftest import Served
+from installation import Served
 from steelyard.base.errors import PUBLIC_STATUSES
 
 HI = [{"role": "user", "content": "hi"}]

@@ -3,7 +3,7 @@
 import httpx
 import pytest
 
-from conftest import Served, read_events
+from installation import Served, read_events
 
 HI = [{"role": "user", "content": "hi"}]
 

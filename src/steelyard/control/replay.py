@@ -26,14 +26,22 @@ async def claim(database: Database, scope: str, key: str, body_digest: str, requ
     now = now_us()
     async with database.write() as connection:
         known = await replay.find(connection, scope, key)
-        age_s = 0.0 if known is None else (now - known.created_us) / MICROS
-        is_dead = known is not None and known.state == replay.RUNNING and age_s > ABANDONED_S
-        if known is None or age_s > KEEP_S or is_dead:
-            await replay.claim(connection, scope, key, body_digest, request_id, now)
+        if known is not None and _is_over(known, now):
+            await replay.forget(connection, scope, key)
+        if await replay.claim(connection, scope, key, body_digest, request_id, now):
             return ClaimResult("new", request_id)
+        known = await replay.find(connection, scope, key)
+    if known is None:
+        # the other has freed it between our two questions; it may be asked for again
+        return ClaimResult("running", request_id)
     if known.body_digest != body_digest:
         return ClaimResult("mismatch", known.request_id)
     return ClaimResult(known.state, known.request_id, known.answer)
+
+
+def _is_over(known: replay.ReplayRecord, now: int) -> bool:
+    age_s = (now - known.created_us) / MICROS
+    return age_s > KEEP_S or (known.state == replay.RUNNING and age_s > ABANDONED_S)
 
 
 async def finish(database: Database, scope: str, key: str, answer: bytes | None) -> None:

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from steelyard.store.schema import replay
@@ -30,11 +31,12 @@ async def find(connection: AsyncConnection, scope: str, key: str) -> ReplayRecor
 
 async def claim(
     connection: AsyncConnection, scope: str, key: str, body_digest: str, request_id: str, now_us: int
-) -> None:
-    """Takes the key for a request, in place of whatever was there."""
-    await forget(connection, scope, key)
+) -> bool:
+    """Takes the key for a request; False where another has it. The database decides between two at once."""
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     values = {"scope": scope, "key": key, "body_digest": body_digest, "request_id": request_id}
-    await connection.execute(insert(replay).values(**values, state=RUNNING, answer=None, created_us=now_us))
+    wish = insert(replay).values(**values, state=RUNNING, answer=None, created_us=now_us).on_conflict_do_nothing()
+    return (await connection.execute(wish)).rowcount == 1
 
 
 async def finish(connection: AsyncConnection, scope: str, key: str, answer: bytes | None) -> None:

@@ -1,0 +1,175 @@
+"""What storage promises, on SQLite and PostgreSQL alike."""
+
+import asyncio
+from pathlib import Path
+
+import msgspec
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import text
+
+from steelyard.base.errors import Fault, SetupFault
+from steelyard.base.secrets import digest
+from steelyard.canon.receipt import Receipt
+from steelyard.control import keys, keys_lookup, replay, usage, workspaces
+from steelyard.control.carrier import Carrier
+from steelyard.control.feed import Feed
+from steelyard.store import changes, ledger
+from steelyard.store.database import Database
+from steelyard.store.migrations import STEPS, migrate
+from steelyard.store.schema import metadata
+
+
+def receipt(number: int, **fields: object) -> Receipt:
+    values = {
+        "request_id": f"r{number}", "workspace": "default", "key_id": "k", "operation": "chat", "model": "m", "target": "p/m",
+        "is_stream": False, "status": 200, "started_us": 1_000_000 + number, "duration_us": 5, "hold_tokens": 100,
+        "hold_micros": 7, "prompt_tokens": 10, "completion_tokens": 5, "price_version": "v", "currency": "CNY", "cost_micros": 0,
+    }  # fmt: skip
+    return Receipt(**{**values, **fields})  # type: ignore[arg-type]
+
+
+async def test_migrating_up_equals_creating_fresh(empty: Database) -> None:
+    """The steps lead to the schema that the code declares; a second run does nothing."""
+    assert await migrate(empty) is True
+    assert await migrate(empty) is False
+    async with empty.read() as connection:
+        differences = await connection.run_sync(
+            lambda sync: compare_metadata(MigrationContext.configure(sync), metadata)
+        )
+        assert differences == []
+        assert await connection.scalar(text("SELECT value FROM meta WHERE name = 'schema_version'")) == str(len(STEPS))
+
+
+async def test_newer_data_is_refused(database: Database) -> None:
+    """A schema from the future is left alone."""
+    async with database.write() as connection:
+        await connection.execute(text("UPDATE meta SET value = '99' WHERE name = 'schema_version'"))
+    with pytest.raises(SetupFault, match="newer version"):
+        await migrate(database)
+
+
+async def test_keys_live_and_die(database: Database) -> None:
+    """Made, found by digest, disabled, rotated, deleted; each leaves its change and its audit row."""
+    await workspaces.ensure_default(database)
+    await workspaces.ensure_default(database)
+    made = await keys.create_key(
+        database, name="a", actor="t", models=("x", "y"), networks=("10.0.0.0/8",), expires_in_s=60
+    )
+    found = await keys_lookup.find_grant(database, digest(made.secret))
+    assert found == made.record.grant
+    assert (await keys.set_disabled(database, found.key_id, True, actor="t")).grant.is_disabled
+    new = await keys.rotate_key(database, found.key_id, 5, actor="t")
+    assert new.record.grant.models == ("x", "y")
+    await keys.delete_key(database, found.key_id, actor="t")
+    assert await keys_lookup.find_grant(database, digest(made.secret)) is None
+    with pytest.raises(Fault):
+        await keys.get_key(database, found.key_id)
+    async with database.read() as connection:
+        entries = await changes.list_after(connection, 0, 100)
+    assert [one.kind for one in entries].count("key") == 5
+    with pytest.raises(Fault):
+        await keys.create_key(database, name="b", actor="t", workspace="nowhere")
+
+
+async def test_activation_grants_once(database: Database) -> None:
+    """However many activate at once, the free tokens are granted once."""
+    await workspaces.ensure_default(database)
+    results = await asyncio.gather(
+        *(workspaces.activate_workspace(database, "default", 1000, actor="t") for _ in range(8))
+    )
+    assert [is_new for _, is_new in results].count(True) == 1
+    assert (await workspaces.get_workspace(database, "default")).free_tokens_left == 1000
+    for bad in ("v1", "Upper", "", "a b"):
+        with pytest.raises(Fault):
+            await workspaces.create_workspace(database, bad, actor="t")
+
+
+async def test_ledger_takes_each_receipt_once(database: Database) -> None:
+    """The same receipts again, also beside new ones and at the same time, change nothing."""
+    await workspaces.ensure_default(database)
+    await workspaces.activate_workspace(database, "default", 40, actor="t")
+    batch = [receipt(n, cost_micros=30) for n in range(6)]
+
+    async def insert(receipts: list[Receipt]) -> int:
+        async with database.write() as connection:
+            return await ledger.insert_receipts(connection, receipts, 9)
+
+    assert await insert(batch[:4]) == 4
+    assert await insert(batch) == 2
+    assert await insert([batch[0], batch[0]]) == 0
+    rows = await usage.get_usage(database, workspace="default")
+    assert rows[0]["calls"] == 6
+    assert rows[0]["total_tokens"] == 90
+    # 40 free tokens: two calls of 15 free, one of 10 of 15, the rest paid in full
+    assert rows[0]["free_tokens_used"] == 40
+    assert rows[0]["charged_micros"] == 10 + 3 * 30
+    assert await usage.verify(database) == []
+    assert await usage.get_usage(database, workspace="other") == []
+
+
+async def test_carrier_carries_journals_once(database: Database, tmp_path: Path) -> None:
+    """Finished segments are carried and removed; a torn last line was never promised; unreadable lines are kept."""
+    await workspaces.ensure_default(database)
+    lines = b"".join(msgspec.json.encode(receipt(n)) + b"\n" for n in range(1200))
+    directory = tmp_path / "journal"
+    directory.mkdir()
+    (directory / "a-1-000001.jsonl").write_bytes(lines + msgspec.json.encode(receipt(5000))[:50])
+    (directory / "a-1-000002.jsonl").write_bytes(lines[: len(lines) // 2].rpartition(b"\n")[0] + b"\nnot json\n    \n")
+    assert await Carrier(directory, database).carry() == 1200
+    assert sorted(path.name for path in directory.iterdir()) == ["unreadable.txt"]
+    rows = await usage.get_usage(database, workspace=None, group_by=("model", "day"))
+    assert (rows[0]["calls"], rows[0]["day"]) == (1200, "1970-01-01")
+
+
+async def test_live_journal_is_left_to_its_writer(database: Database, tmp_path: Path) -> None:
+    """A segment whose writer lives is read but not removed."""
+    from steelyard.gateway.journal import Journal
+
+    directory = tmp_path / "journal"
+    directory.mkdir()
+    journal = Journal(directory, "boot")
+    carrier = Carrier(directory, database)
+    journal.record(receipt(1))
+    assert await carrier.carry() == 1
+    journal.record(receipt(2))
+    assert await carrier.carry() == 1
+    assert len(list(directory.glob("*.jsonl"))) == 1
+    journal.close()
+    await Carrier(directory, database).carry()
+    assert list(directory.iterdir()) == []
+
+
+async def test_idempotency_claims(database: Database) -> None:
+    """Of many claims one wins; a stored answer comes back; another body is a mismatch; a freed key is new."""
+    claims = await asyncio.gather(*(replay.claim(database, "s", "k", "d", f"r{n}") for n in range(6)))
+    assert sorted(one.state for one in claims) == ["new"] + ["running"] * 5
+    await replay.finish(database, "s", "k", b"answer")
+    assert (await replay.claim(database, "s", "k", "d", "r9")).answer == b"answer"
+    assert (await replay.claim(database, "s", "k", "other", "r9")).state == "mismatch"
+    await replay.forget(database, "s", "k")
+    assert (await replay.claim(database, "s", "k", "other", "r9")).state == "new"
+
+
+async def test_feed_tells_changes(database: Database) -> None:
+    """A follower hears of a key's change and of a new snapshot; one that is far behind is reset."""
+    await workspaces.ensure_default(database)
+    feed = Feed(database, dict)
+    task = asyncio.create_task(feed.follow())
+    try:
+        while not feed.is_healthy:
+            await asyncio.sleep(0.01)
+        news, number = await feed.wait(-1, -1, 0)
+        assert news.is_reset
+        assert news.snapshot is not None
+        made = await keys.create_key(database, name="n", actor="t")
+        later, number = await feed.wait(news.version, number, 5)
+        assert later.key_digests == [digest(made.secret)]
+        assert later.snapshot is not None
+        assert later.snapshot.has_keys
+        quiet, _ = await feed.wait(later.version, number, 0.05)
+        assert (quiet.key_digests, quiet.snapshot) == ([], None)
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
