@@ -61,8 +61,9 @@ def explain(text: str) -> list[Explanation]:
 
 def _parts(text: str) -> list[str]:
     """The strings worth looking up: of a JSON body its message and codes (the message says most), else the text."""
+    text = text.removeprefix("data:").strip()
     if not text.startswith(("{", "[")):
-        return [text.removeprefix("data:").strip()] if text else []
+        return [text] if text else []
     try:
         body = msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeError):

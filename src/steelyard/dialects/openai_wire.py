@@ -66,7 +66,7 @@ def read_reply(body: bytes) -> Reply:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise fault("bad_gateway", detail=" (The answer is not valid JSON.)") from exc
     choices, counts = answer.choices, answer.usage
-    if not choices or choices == b"null":
+    if _is_absent(choices):
         return _without_choices(body, answer.error)
     if counts is None:
         return Reply(None, answer_bytes=len(choices))
@@ -80,8 +80,12 @@ def read_reply(body: bytes) -> Reply:
     return Reply(usage, answer_bytes=len(choices))
 
 
+def _is_absent(raw: msgspec.Raw) -> bool:
+    return len(raw) in (0, 4) and bytes(raw) in (b"", b"null")
+
+
 def _without_choices(body: bytes, error: msgspec.Raw) -> Reply:
-    if error and error != b"null":
+    if not _is_absent(error):
         return Reply(None, fault_in_event(msgspec.json.decode(body)))
     raise fault("bad_gateway", detail=" (The answer has no choices.)")
 

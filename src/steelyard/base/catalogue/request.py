@@ -12,6 +12,7 @@ ROWS: tuple[Row, ...] = (
             "修正请求体 JSON：常见原因是多余的逗号、未闭合的括号、全角引号或编码错误。",
         ),
         aliases=(
+            "Required body invalid",
             "The request body is not valid JSON",
             "BadRequest.IllegalInput",
             "The input parameter requires json format.",
