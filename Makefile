@@ -16,7 +16,7 @@ help:
 	@echo "make test       the default test suite"
 	@echo "make test-long  soak, chaos and fuzz tests"
 	@echo "make check      format, lint, types, import layers, lock files"
-	@echo "make bench      the gateway against nginx, Envoy and LiteLLM, in one run"
+	@echo "make bench      the gateway against nginx and Envoy in one run (LITELLM=1 adds LiteLLM)"
 
 # The stamp is named after the locks' content, so nothing is done while they stay the same.
 RUN_STAMP := $(VENV)/.run-$(shell cat requirements.lock pyproject.toml 2>/dev/null | cksum | cut -d' ' -f1)
@@ -76,7 +76,7 @@ fix: $(DEV_STAMP)
 	@$(BIN)/ruff format src tests bench
 
 bench: $(DEV_STAMP)
-	@$(BIN)/python -m bench
+	@$(BIN)/python -m bench --million --engine $(if $(LITELLM),--litellm)
 
 LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-annotate
 lock: $(RUN_STAMP)

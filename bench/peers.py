@@ -99,7 +99,17 @@ def install(venv: Path, lock: Path) -> Path:
     if not stamp.exists():
         subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
         uv = Path(sys.executable).parent / "uv"
-        command = [str(uv), "pip", "install", "--quiet", "--python", str(venv / "bin/python"), "--require-hashes", "-r", str(lock)]
+        command = [
+            str(uv),
+            "pip",
+            "install",
+            "--quiet",
+            "--python",
+            str(venv / "bin/python"),
+            "--require-hashes",
+            "-r",
+            str(lock),
+        ]
         subprocess.run(command, check=True)
         stamp.touch()
     return venv / "bin"

@@ -39,5 +39,6 @@ def open_log(process: str, level: int = logging.INFO) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    # uvicorn tells of every start and connection; only its warnings matter here
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    # libraries tell of every step; only their warnings matter here
+    for library in ("uvicorn", "alembic", "httpx"):
+        logging.getLogger(library).setLevel(logging.WARNING)

@@ -118,7 +118,8 @@ class Generator:
             raise fault("model_unavailable") from exc
         data = msgspec.json.encode(body)
         head = (
-            f"POST {path} HTTP/1.1\r\nHost: engine\r\nAuthorization: Bearer {self._secret}\r\n"
+            # the listener ends kept connections when it pleases; a new one over a unix socket costs next to nothing
+            f"POST {path} HTTP/1.1\r\nHost: engine\r\nConnection: close\r\nAuthorization: Bearer {self._secret}\r\n"
             f"Content-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n"
         )
         chunks: asyncio.Queue[bytes | None] = asyncio.Queue()

@@ -205,6 +205,11 @@ class FastLane(HttpToolsProtocol):
 
     # connection
 
+    def connection_made(self, transport: Any) -> None:
+        """asyncio: connected. A connection that has sent nothing yet has been idle since now."""
+        super().connection_made(transport)
+        self.last_data = self.loop.time()
+
     def data_received(self, data: bytes) -> None:
         """asyncio: bytes came."""
         self.last_data = self.loop.time()
