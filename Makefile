@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 CLIENTS := .clients
 BENCH := .bench
 
-.PHONY: setup run test test-long check fix bench lock clean
+.PHONY: setup run test test-long check fix docs bench lock clean
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -71,6 +71,9 @@ check: $(DEV_STAMP)
 	@! grep -nE 'https?://|--index-url|--find-links|"resolved"' *.lock tests/clients/*.lock tests/clients/node/*.lock tests/clients/node/package-lock.json bench/*.lock \
 	  || { echo "a lock file names an address"; exit 1; }
 
+docs: $(DEV_STAMP)
+	@$(BIN)/python docs/generate.py
+
 fix: $(DEV_STAMP)
 	@$(BIN)/ruff check --fix src tests bench
 	@$(BIN)/ruff format src tests bench
@@ -85,6 +88,8 @@ lock: $(RUN_STAMP)
 	@$(LOCK) tests/clients/requirements.in -o tests/clients/requirements.lock
 	@$(LOCK) tests/clients/node/requirements.in -o tests/clients/node/requirements.lock
 	@$(LOCK) bench/requirements.in -o bench/requirements.lock
+	@$(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --no-annotate --python-version 3.11 \
+	  --override bench/overrides-litellm.txt bench/requirements-litellm.in -o bench/requirements-litellm.lock
 
 clean:
 	@rm -rf $(VENV) $(CLIENTS) $(BENCH) .mypy_cache .ruff_cache .pytest_cache

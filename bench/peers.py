@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import secrets
 import socket
 import subprocess
 import sys
@@ -106,6 +107,7 @@ def install(venv: Path, lock: Path) -> Path:
             "--quiet",
             "--python",
             str(venv / "bin/python"),
+            "--no-deps",
             "--require-hashes",
             "-r",
             str(lock),
@@ -201,14 +203,20 @@ def litellm(upstream: int, directory: Path) -> Iterator[Peer]:
     parameters = f"model: openai/mock\n      api_base: http://127.0.0.1:{upstream}/v1\n      api_key: none"
     configuration.write_text(f"model_list:\n  - model_name: mock\n    litellm_params:\n      {parameters}\n")
     binary = install(LITELLM_VENV, ROOT / "bench/requirements-litellm.lock") / "litellm"
-    environment = {**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_TELEMETRY": "False"}
+    key = "sk-" + secrets.token_hex(16)
+    environment = {
+        **os.environ,
+        "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+        "LITELLM_TELEMETRY": "False",
+        "LITELLM_MASTER_KEY": key,
+    }
     command = [str(binary), "--config", str(configuration), "--port", str(port), "--host", "127.0.0.1"]
     began = time.monotonic()
     with process(command, env=environment, cwd=directory) as running:
         wait_port(port, 120)
         started = time.monotonic() - began
         time.sleep(2)
-        yield Peer("litellm", port, dict.fromkeys(descendants(running.pid), "proxy"), started_s=started)
+        yield Peer("litellm", port, dict.fromkeys(descendants(running.pid), "proxy"), key=key, started_s=started)
 
 
 @contextlib.contextmanager

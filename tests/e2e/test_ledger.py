@@ -160,6 +160,6 @@ def test_idempotency_conflicts(served: Served) -> None:
     assert first.headers["x-request-id"] in gone.json()["error"]["message"]
     key = str(uuid.uuid4())
     failing = {"model": "fake", "messages": HI, "script": {"sequence": [{"status": 500}, {}], "sequence_id": key}}
-    assert post(served, failing, **{"Idempotency-Key": key}).status_code == 502
+    assert post(served, failing, **{"Idempotency-Key": key}).status_code == 500
     time.sleep(0.3)
     assert post(served, failing, **{"Idempotency-Key": key}).status_code == 200

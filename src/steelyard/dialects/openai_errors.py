@@ -55,10 +55,17 @@ def read_refusal(status: int, headers: dict[bytes, bytes], body: dict[str, Any] 
         return fault("upstream_timeout")
     if status == 429 or status == 503:
         return _throttled(status, headers, error, message)
-    if status >= 500:
+    if status == 500:
+        # the vendor's service is there and says that it failed: told on as it is
+        return _told_on("inference_error", status, error, message, provider)
+    if status > 500:
         return fault("bad_gateway", detail=f" ({provider} answered {status}: {message})" if message else "")
+    return _told_on(_row_for(error, status), status, error, message, provider)
+
+
+def _told_on(slug: str, status: int, error: dict[str, Any], message: str, provider: str) -> Fault:
     return RelayedFault(
-        _row_for(error, status),
+        slug,
         status=status,
         message=message or f"{provider} answered {status}.",
         openai_type=_text(error.get("type")) or None,

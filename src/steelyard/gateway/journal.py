@@ -34,6 +34,7 @@ class Journal:
         self._is_dirty = False
         self._retry_at = 0.0
         self._problem = ""
+        self._full: list[int] = []
         self._open_segment()
 
     def __repr__(self) -> str:
@@ -51,8 +52,8 @@ class Journal:
         unborn.rename(path)
         old, self._descriptor, self._size = self._descriptor, descriptor, 0
         if old >= 0:
-            os.fdatasync(old)
-            os.close(old)
+            # synced and closed by the thread that syncs: waiting for the disk here would hold up every call
+            self._full.append(old)
 
     def check(self) -> None:
         """Refuses calls while records cannot be kept; tries again once a second."""
@@ -104,13 +105,25 @@ class Journal:
             await asyncio.sleep(SYNC_S)
             if self._is_dirty:
                 self._is_dirty = False
+                full, self._full = self._full, []
                 try:
-                    await loop.run_in_executor(None, os.fdatasync, self._descriptor)
+                    await loop.run_in_executor(None, _sync, self._descriptor, full)
                 except OSError as exc:
                     self._problem = exc.strerror or str(exc)
 
     def close(self) -> None:
-        """Ends the segment; the reader then removes it once it is carried."""
+        """Ends the segments; the reader then removes them once they are carried."""
+        for descriptor in self._full:
+            os.close(descriptor)
+        self._full.clear()
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+
+def _sync(current: int, full: list[int]) -> None:
+    """Makes the segments durable; full ones are closed, which tells the reader that they are finished."""
+    for descriptor in full:
+        os.fdatasync(descriptor)
+        os.close(descriptor)
+    os.fdatasync(current)

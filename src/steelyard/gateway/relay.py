@@ -36,7 +36,8 @@ ENGINE_POLL_S = 0.1
 #: Refusals longer than this are not worth reading.
 MAX_REFUSAL_BYTES = 262_144
 
-MAX_ROUTES = 10_000
+#: Targets are new objects with every snapshot; old routes must not pile up.
+MAX_ROUTES = 512
 log = logging.getLogger("steelyard.gateway")
 
 _JSON = (b"content-type", b"application/json")

@@ -12,6 +12,7 @@ _REFUSALS = {
     "thinking": "thinking_not_supported",
     **dict.fromkeys(_MEDIA, "content_not_text"),
 }
+_NO_MODEL = " This server has no model yet: `steelyard models pull` gets the embedded one, [providers] adds a vendor's."
 
 
 def resolve(models: dict[str, Model], request: ModelRequest) -> Target:
@@ -22,7 +23,7 @@ def resolve(models: dict[str, Model], request: ModelRequest) -> Target:
     """
     model = models.get(request.model)
     if model is None:
-        raise fault("model_not_found", model=_shown(request.model), param="model")
+        raise fault("model_not_found", model=_shown(request.model), param="model", detail="" if models else _NO_MODEL)
     target = model.targets[0]
     if request.operation not in target.operations:
         raise fault("model_operation_mismatch", model=request.model, operation=request.operation, param="model")

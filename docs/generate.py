@@ -1,0 +1,163 @@
+"""Writes the reference pages from the code; a test holds that they are current. `make docs`."""
+
+import importlib
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from steelyard import config
+from steelyard.base.errors import ROWS
+from steelyard.base.metrics import Registry
+from steelyard.cli.__main__ import COMMANDS
+from steelyard.gateway import asgi
+from steelyard.gateway.meter import Meter
+from steelyard.web.control_api import ControlApi
+
+REFERENCE = Path(__file__).parent / "reference"
+NOTE = "<!-- Made from the code by docs/generate.py; do not edit. -->\n\n"
+
+
+def cell(value: object) -> str:
+    return str(value).replace("|", "\\|").replace("\n", " ")
+
+
+def table(head: list[str], rows: list[list[object]]) -> str:
+    lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
+    lines += ["| " + " | ".join(cell(value) for value in row) + " |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def errors() -> str:
+    rows: list[list[object]] = [
+        [
+            row.status,
+            f"`{row.slug}`",
+            f"`{row.openai_type}` / `{row.openai_code}`",
+            f"`{row.native_code}`",
+            row.message,
+            f"{row.cure[0]}<br>{row.cure[1]}",
+            "yes" if row.is_retryable else "no",
+        ]
+        for row in sorted(ROWS, key=lambda row: (row.status, row.slug))
+    ]
+    head = ["Status", "Slug", "OpenAI type / code", "DashScope code", "Text", "Cure 处理", "Retry"]
+    return "# Errors\n\nAlso at `/errors` on a running server and by `steelyard explain`.\n\n" + table(head, rows)
+
+
+def _fields(path: str, kind: type[msgspec.Struct]) -> list[list[object]]:
+    rows: list[list[object]] = []
+    for field in msgspec.structs.fields(kind):
+        default = "required" if field.required else f"`{field.default!r}`"
+        name = getattr(field.type, "__name__", str(field.type))
+        rows.append(
+            [
+                f"`{path}.{field.name}`",
+                str(field.type) if "[" in str(field.type) or "|" in str(field.type) else name,
+                default,
+            ]
+        )
+    return rows
+
+
+def configuration() -> str:
+    sections: list[tuple[str, type[msgspec.Struct]]] = [
+        ("server", config.Server),
+        ("database", config.DatabaseSettings),
+        ("limits", config.Limits),
+        ("quota", config.Quota),
+        ("engines", config.Engines),
+        ("providers.NAME", config.Provider),
+        ('models."NAME"', config.ModelSettings),
+        ('models."NAME".targets[]', config.TargetSettings),
+        ('models."NAME".price', config.PriceSettings),
+    ]
+    rows: list[list[object]] = [["`models.embedded_names`", 'str: "auto", "on", "off"', "`'auto'`"]]
+    for path, kind in sections:
+        rows += _fields(path, kind)
+    return (
+        "# Configuration\n\n`./steelyard.toml`, `--config`, or `$STEELYARD_CONFIG`; then the environment "
+        "(`STEELYARD_SERVER__PORT=9000`); then flags. Later wins. Unknown keys are errors. Secrets may be references: "
+        "`env:NAME`, `file:PATH`. SIGHUP reads the file again; a faulty one changes nothing.\n\n"
+        + table(["Key", "Type", "Default"], rows)
+        + "\nOther variables: `STEELYARD_DATA_DIR`, `STEELYARD_MODELS_DIR`, `STEELYARD_PROFILES`, "
+        "`STEELYARD_API_KEY`, `DASHSCOPE_API_KEY`, `OPENAI_API_KEY`.\n"
+    )
+
+
+def _commands() -> Iterator[tuple[str, Any]]:
+    for name, place in COMMANDS.items():
+        module, _, attribute = place.partition(":")
+        found = getattr(importlib.import_module(module), attribute)
+        if inspect.isfunction(found):
+            yield name, found
+            continue
+        if found.default_command is not None:
+            yield name, found.default_command
+        for sub in found:
+            if not sub.startswith("-"):
+                yield f"{name} {sub}", found[sub].default_command
+
+
+def commands() -> str:
+    rows: list[list[object]] = []
+    for name, function in sorted(_commands()):
+        words = []
+        for parameter in inspect.signature(function).parameters.values():
+            option = "--" + parameter.name.replace("_", "-")
+            is_flag = parameter.kind is parameter.KEYWORD_ONLY
+            shown = option if is_flag else parameter.name.upper()
+            words.append(shown if parameter.default is parameter.empty else f"[{shown}]")
+        rows.append([f"`steelyard {name}`", f"`{' '.join(words)}`", (inspect.getdoc(function) or "").splitlines()[0]])
+    return "# Commands\n\nExit codes: 0 done, 1 failed, 2 wrong usage.\n\n" + table(["Command", "Takes", "Does"], rows)
+
+
+def control_api() -> str:
+    rows: list[list[object]] = [
+        [f"`{one.method} /control/v1{one.path}`", one.summary, f"`{one.body.__name__}`" if one.body else ""]
+        for one in ControlApi(None, dict, 0).operations  # type: ignore[arg-type]
+    ]
+    own = ", ".join(f"`{prefix}`" for prefix in asgi.OWN_WORKSPACE_PREFIXES)
+    public = ", ".join(f"`{path}`" for path in (*asgi.PUBLIC_PATHS, *(prefix + "…" for prefix in asgi.PUBLIC_PREFIXES)))
+    return (
+        f"# Control API\n\nTakes an admin key; {own} take an api key too, for its own workspace. "
+        f"The document is at `/control/v1/openapi.json`.\n\n{table(['Operation', 'Does', 'Body'], rows)}\n"
+        f"Public without a key: {public}. Nothing else.\n"
+    )
+
+
+def metrics() -> str:
+    registry = Registry()
+    Meter(registry)
+    rows: list[list[object]] = [
+        [f"`{name}`", one["kind"], ", ".join(one["labels"]), one["help"]]
+        for name, one in sorted(registry.read().items())
+    ]
+    rows += [
+        ["`llm_backend_up`", "gauge", "model, backend", "Whether the embedded model is loaded."],
+        ["`llm_queue_depth`", "gauge", "workspace_id, model", "Calls waiting for a slot."],
+        ["`llm_slots_busy`", "gauge", "model", "Slots that generate."],
+    ]
+    return "# Metrics\n\n`GET /metrics` with an admin key; summed over all processes.\n\n" + table(
+        ["Name", "Type", "Labels", "Meaning"], rows
+    )
+
+
+PAGES = {
+    "errors.md": errors,
+    "configuration.md": configuration,
+    "commands.md": commands,
+    "control-api.md": control_api,
+    "metrics.md": metrics,
+}
+
+
+def render() -> dict[str, str]:
+    return {name: NOTE + page() for name, page in PAGES.items()}
+
+
+if __name__ == "__main__":
+    for file_name, text in render().items():
+        (REFERENCE / file_name).write_text(text, encoding="utf-8")
