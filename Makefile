@@ -12,7 +12,7 @@ BENCH := .bench
 
 .PHONY: help
 help:
-	@echo "make run        start the server with an embedded model; prints a curl line that works"
+	@echo "make run        start the server with an embedded model; prints a curl line that works (ARGS=\"--port 9000\")"
 	@echo "make test       the default test suite"
 	@echo "make test-long  soak, chaos and fuzz tests"
 	@echo "make check      format, lint, types, import layers, lock files"
@@ -55,7 +55,7 @@ setup: $(RUN_STAMP)
 	@$(BIN)/steelyard models pull > /dev/null
 
 run: $(RUN_STAMP)
-	@exec $(BIN)/steelyard quickstart
+	@exec $(BIN)/steelyard quickstart $(ARGS)
 
 test: $(DEV_STAMP) $(CLIENTS_STAMP)
 	@$(BIN)/python -m pytest
