@@ -62,6 +62,10 @@ def _features(body: dict[str, Any]) -> frozenset[str]:
         raise fault("json_mode_thinking", param="response_format")
     if response_format["type"] == "json_object" and not mentions_json(body["messages"]):
         raise fault("json_word_missing", param="response_format")
+    if "audio" in (body.get("modalities") or ()):
+        needs.add("audio")
+        if body.get("stream") is not True:
+            raise fault("audio_needs_stream", param="modalities")
     if body.get("logprobs") is True:
         needs.add("logprobs")
     elif body.get("top_logprobs"):

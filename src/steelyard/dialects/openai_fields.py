@@ -109,6 +109,11 @@ def _tool_choice(value: Any) -> None:
         raise fault("tool_choice_invalid", param="tool_choice")
 
 
+def _modalities(value: Any) -> None:
+    if type(value) is not list or not all(type(item) is str for item in value):
+        raise fault("parameter_type", param="modalities", field="modalities", type="Array of String")
+
+
 def _positive(field: str, slug: str) -> Check:
     return _integer(field, slug, lambda v: v >= 1, limit="model max")
 
@@ -140,6 +145,7 @@ CHAT: dict[str, Check] = {
     "enable_thinking": _boolean("enable_thinking"),
     "thinking_budget": _positive("thinking_budget", "thinking_budget_range"),
     "enable_search": _boolean("enable_search"),
+    "modalities": _modalities,
 }
 
 

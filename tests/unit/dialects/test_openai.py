@@ -56,6 +56,8 @@ REFUSALS = [
     ({"response_format": {"type": "json_object"}, "enable_thinking": True}, "json_mode_thinking"),
     ({"tools": [{"type": "function"}]}, "tools_invalid"),
     ({"tools": [{"type": "function", "function": {"name": "search"}}]}, "tool_name_reserved"),
+    ({"modalities": ["text", "audio"]}, "audio_needs_stream"),
+    ({"modalities": "audio"}, "parameter_type"),
     ({"tool_choice": "sometimes"}, "tool_choice_invalid"),
     ({"tool_choice": "required"}, "tool_choice_invalid"),
     ({"tools": [{"type": "function", "function": {"name": "f"}}], "tool_choice": {"type": "function", "function": {"name": "g"}}}, "tool_choice_invalid"),
