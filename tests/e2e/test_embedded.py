@@ -17,6 +17,9 @@ ARTICLE_BODY = (
     '{"role":"user","content":"用js写一个1-100的随机函数"}]}'
 )
 
+#: The end marks are forbidden, so that an answer surely outlives whatever a test does to it.
+ENDLESS: dict[str, Any] = {"max_tokens": 2000, "logit_bias": {"151643": -100, "151645": -100}}
+
 
 def test_the_articles_own_curl(embedded: Served) -> None:
     """Only the origin and the key are changed; the answer is a JavaScript function with usage, in the vendor's fields."""
@@ -152,8 +155,7 @@ def test_crashed_engine_host_is_restarted(make_installation: Any) -> None:
         assert ask(served, max_tokens=1).status_code == 200
         (pid,) = [pid for pid, role in installation.children().items() if role == "engine"]
         killer = subprocess.Popen(["sh", "-c", f"sleep 1; kill -9 {pid}"])
-        # the end marks are forbidden, so the answer surely outlives the host
-        failed = ask(served, max_tokens=2000, logit_bias={"151643": -100, "151645": -100})
+        failed = ask(served, **ENDLESS)
         killer.wait()
         assert (failed.status_code, failed.json()["error"]["code"]) == (503, "model_unavailable")
         assert failed.headers["retry-after"]
