@@ -65,6 +65,7 @@ def test_client_that_leaves_frees_its_slot_within_a_second(embedded: Served) -> 
             "model": "qwen-plus",
             "messages": [{"role": "user", "content": "Write a long story."}],
             "stream": is_stream,
+            **ENDLESS,
         }
         if is_stream:
             with httpx.stream("POST", url, json=body, headers=embedded.headers(), timeout=60) as answer:
