@@ -11,7 +11,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +36,7 @@ EXIT_SETUP = 78
 FACE_NICENESS = 5
 #: Larger portions cost less per receipt; a receipt is readable after this long.
 CARRY_S = 0.5
+SWEEP_REPLAY_S = 600.0
 BACKLOG = 2048
 
 
@@ -216,6 +217,7 @@ async def run_face(orders: Orders) -> None:
     """The control process: control API, pages, the gateways' ports, the ledger's carrier."""
     import uvicorn
 
+    from steelyard.control import replay
     from steelyard.control.carrier import Carrier
     from steelyard.control.exposition import Exposition
     from steelyard.control.feed import Feed
@@ -256,30 +258,25 @@ async def run_face(orders: Orders) -> None:
             app, uds=str(path), ws="none", lifespan="off", log_config=None, access_log=False, timeout_keep_alive=75,
             timeout_graceful_shutdown=2,
         )  # fmt: skip
-        async with _background(_die_with_parent(), feed.follow(), _carry(carrier), _sweep_replay(database)):
+        # what was not carried stays in the journal and is carried next time
+        carrying = _repeat("carrying receipts", CARRY_S, carrier.carry)
+        sweeping = _repeat("forgetting old Idempotency-Keys", SWEEP_REPLAY_S, lambda: replay.sweep(database))
+        async with _background(_die_with_parent(), feed.follow(), carrying, sweeping):
             await _make_server(config).serve()
         await carrier.carry()
 
 
-async def _carry(carrier: Any) -> None:
+async def _repeat(title: str, every_s: float, work: Callable[[], Awaitable[object]]) -> None:
+    """Runs for the life of the process; a round that fails is told, and the next one comes all the same."""
     import logging
 
-    log = logging.getLogger("steelyard.ledger")
+    log = logging.getLogger("steelyard.face")
     while True:
+        await asyncio.sleep(every_s)
         try:
-            await carrier.carry()
+            await work()
         except Exception:
-            # outermost frame of this task: what was not carried stays in the journal and is carried next time
-            log.exception("receipts could not be carried")
-        await asyncio.sleep(CARRY_S)
-
-
-async def _sweep_replay(database: Any) -> None:
-    from steelyard.control import replay
-
-    while True:
-        await asyncio.sleep(600)
-        await replay.sweep(database)
+            log.exception("%s failed", title)
 
 
 # engine host

@@ -100,6 +100,8 @@ class Supervisor:
         self._stop = asyncio.Event()
         self._master_key = b""
         self._setup_failed = False
+        #: From then on a child that cannot start is tried again: a full disk today is no reason to stop answering.
+        self._is_ready = False
         self._listener: socket.socket
 
     async def run(self, on_ready: Callable[[Settings], None]) -> None:
@@ -120,6 +122,7 @@ class Supervisor:
                 await self._add(Child(role))
             await self._wait_ready()
             if not self._stop.is_set():
+                self._is_ready = True
                 on_ready(settings)
             follower = asyncio.create_task(self._follow_weights())
             await self._stop.wait()
@@ -197,7 +200,7 @@ class Supervisor:
             code = await child.process.wait()
             if child.is_stopping or self._stop.is_set():
                 return
-            if code == EXIT_SETUP:
+            if code == EXIT_SETUP and not self._is_ready:
                 self._setup_failed = True
                 self._stop.set()
                 return

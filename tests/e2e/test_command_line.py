@@ -34,6 +34,7 @@ def test_check_reports_each_probe(served: Served) -> None:
     assert {name: results[name] for name in ("auth", "models", "chat", "stream")} == dict.fromkeys(
         ("auth", "models", "chat", "stream"), "ok"
     )
+    assert list(results) == ["auth", "models", "chat", "stream", "tools", "embeddings", "images", "tasks", "files"]
     assert report["key_source"] == "STEELYARD_API_KEY"
     assert served.key not in json.dumps(report)
 

@@ -192,6 +192,37 @@ def test_slow_senders_do_not_harm_others(served: Served) -> None:
     assert stormy < max(2 * calm, calm + 0.01)
 
 
+def test_bodies_without_a_key_cannot_starve_those_with_one(served: Served) -> None:
+    """Strangers who send large bodies slowly fill their own small room; a large call under a key is still answered."""
+    httpx.post(served.origin + "/v1/chat/completions", json={"model": "fake", "messages": HI}, headers=served.headers())
+    strangers = []
+    for _ in range(8):
+        one = connect(served)
+        one.sendall((HEAD % b"sk-nobody") + b"Content-Length: 15000000\r\n\r\n" + b"x" * 9_000_000)
+        strangers.append(one)
+    time.sleep(0.5)
+    large = {"model": "fake", "messages": [{"role": "user", "content": "x" * 8_000_000}]}
+    answers = [
+        httpx.post(served.origin + "/v1/chat/completions", json=large, headers=served.headers(), timeout=30).status_code
+        for _ in range(3)
+    ]
+    for one in strangers:
+        one.close()
+    assert answers == [200, 200, 200]
+
+
+def test_slow_way_asks_for_the_key_before_the_body(served: Served) -> None:
+    """A path that misses the fast lane refuses a stranger at the head."""
+    with connect(served) as client:
+        client.sendall(
+            (HEAD % b"sk-nobody").replace(b"completions HTTP", b"completions?x=1 HTTP")
+            + b"Content-Length: 15000000\r\n\r\n"
+        )
+        assert client.recv(100).startswith(b"HTTP/1.1 401")
+    large = httpx.post(served.origin + "/errors", content=b"x" * 100_000)
+    assert large.status_code == 413
+
+
 def test_unknown_upgrade_and_methods(served: Served) -> None:
     """Upgrades and odd methods are refused, not followed."""
     with connect(served) as client:

@@ -177,7 +177,7 @@ def test_foreign_host_is_accepted_and_builds_no_link(served: Served) -> None:
     assert "evil" not in str(page.headers) + page.text
 
 
-def test_chunk_extensions_and_query_take_the_slow_way(served: Served) -> None:
+def test_a_query_takes_the_slow_way(served: Served) -> None:
     """A path with a query misses the fast lane and is answered alike."""
     answer = post(served, {"model": "fake", "messages": HI}, path="/v1/chat/completions?x=1")
     assert answer.json()["choices"][0]["message"]["content"] == "Hello from the fake vendor"

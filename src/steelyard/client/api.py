@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 from typing import Any, Self
+from urllib.parse import urljoin
 
 import httpx
 import msgspec
@@ -53,8 +54,10 @@ class Client:
         return self._checked("POST", path, body)
 
     def _checked(self, method: str, path: str, body: dict[str, Any] | None) -> httpx.Response:
+        # a path from the root leaves the base URL's own path behind
+        url = urljoin(self.endpoint.base_url, path) if path.startswith("/") else path
         with _reachable(self.endpoint):
-            answer = self._http.request(method, path.lstrip("/"), json=body)
+            answer = self._http.request(method, url, json=body)
         _raise_for(answer)
         return answer
 

@@ -103,9 +103,8 @@ def probe_tools(client: Client, model: str) -> Verdict:
     return _verdict("tools", answer.headers, model, told)
 
 
-def _optional(path: str, body: dict[str, Any] | None) -> Callable[[Client, str], Verdict]:
+def _optional(name: str, path: str, body: dict[str, Any] | None = None) -> Callable[[Client, str], Verdict]:
     """A capability that an endpoint may lack without being broken."""
-    name = path.partition("/")[0]
 
     def probe(client: Client, model: str) -> Verdict:
         try:
@@ -126,10 +125,10 @@ PROBES: dict[str, Callable[[Client, str], Verdict]] = {
     "chat": probe_chat,
     "stream": probe_stream,
     "tools": probe_tools,
-    "embeddings": _optional("embeddings", {"model": "text-embedding-v4", "input": "hi"}),
-    "images": _optional("images/generations", {"model": "wanx-v1", "prompt": ""}),
-    "tasks": _optional("../../api/v1/tasks/", None),
-    "files": _optional("files", None),
+    "embeddings": _optional("embeddings", "embeddings", {"model": "text-embedding-v4", "input": "hi"}),
+    "images": _optional("images", "images/generations", {"model": "wanx-v1", "prompt": ""}),
+    "tasks": _optional("tasks", "/api/v1/tasks/"),
+    "files": _optional("files", "files"),
 }
 
 

@@ -5,6 +5,7 @@ import contextlib
 import logging
 from dataclasses import dataclass
 
+from steelyard.base.clock import monotonic
 from steelyard.canon.snapshot import Snapshot
 from steelyard.control.snapshot import Catalogue, take_snapshot
 from steelyard.store import changes
@@ -13,6 +14,10 @@ from steelyard.store.database import Database
 log = logging.getLogger("steelyard.feed")
 
 POLL_S = 0.3
+#: A file's times are coarse, so a log that looks the same is read all the same this often.
+READ_S = 1.0
+#: Without a reading for this long nothing can be said, even where no error was seen: a read may hang.
+STALLED_S = 5.0
 #: A follower that is further behind than this is told to forget everything.
 MAX_BEHIND = 1000
 
@@ -40,7 +45,8 @@ class Feed:
         #: versions at which the snapshot changed, newest last
         self._snapshot_version = 0
         self._file_state: tuple[int, ...] | None = None
-        self.is_healthy = False
+        self._read_at = float("-inf")
+        self._looked_at = float("-inf")
 
     def __repr__(self) -> str:
         return f"<Feed at {self._version}>"
@@ -50,21 +56,28 @@ class Feed:
         while True:
             try:
                 await self._look()
-                self.is_healthy = True
+                self._looked_at = monotonic()
             except Exception:
                 # outermost frame of this task; gateways stop admitting ten seconds after the news dries up
                 log.exception("the change log cannot be read")
-                self.is_healthy = False
+                self._looked_at = float("-inf")
             await asyncio.sleep(POLL_S)
+
+    @property
+    def is_healthy(self) -> bool:
+        """Whether what is told here is the log's own word of a moment ago."""
+        return monotonic() - self._looked_at < STALLED_S
 
     async def _look(self) -> None:
         models = self._catalogue()
         state = self._database.file_state()
-        if state is not None and state == self._file_state and models == self._models and self._snapshot is not None:
+        looks_same = state is not None and state == self._file_state and models == self._models
+        if looks_same and monotonic() - self._read_at < READ_S:
             return
+        began = monotonic()
         async with self._database.read() as connection:
             version = await changes.get_version(connection)
-        self._file_state = state
+        self._file_state, self._read_at = state, began
         if version != self._version or models != self._models or self._snapshot is None:
             self._models = models
             self._snapshot = await take_snapshot(self._database, models)

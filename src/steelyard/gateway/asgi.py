@@ -34,6 +34,8 @@ FACE_PREFIXES = ("/control/v1/", "/metrics", "/errors", "/console", "/static/")
 SESSION_PREFIXES = ("/console",)
 #: Paths that an api key may use too, for its own workspace; the face narrows the answer.
 OWN_WORKSPACE_PREFIXES = ("/control/v1/usage", "/control/v1/requests/")
+#: A form's worth: nothing public takes more.
+MAX_PUBLIC_BODY_BYTES = 65_536
 #: Events of a stream that may wait for a slow ASGI server before the upstream is paused.
 HIGH_WATER = 64
 
@@ -117,7 +119,12 @@ class App:
             if path in ("/healthz", "/readyz"):
                 await self._health(path, send)
                 return
-            body = await _read_body(headers, receive, self._core.max_body_bytes)
+            is_public = _is_public(path)
+            if not is_public:
+                # before a byte of the body is taken: a caller without a key costs nothing
+                await self._core.admission.identify(headers)
+            limit = MAX_PUBLIC_BODY_BYTES if is_public else self._core.max_body_bytes
+            body = await _read_body(headers, receive, limit)
             dialect = self._dialects.get(path)
             if dialect is not None and scope["method"] == "POST":
                 await self._model_call(AsgiExchange(scope, path, headers, body), dialect, receive, send)
@@ -129,6 +136,10 @@ class App:
             status = failure.status
         except _ClientLeft:
             return
+        except Exception:
+            log.exception("request failed", extra={"request_id": request_id})
+            answer_headers, answer = openai_errors.render(fault("internal_error"), request_id)
+            status = 500
         await _send(send, status, [*answer_headers, (b"x-request-id", request_id.encode())], answer, scope["method"])
 
     async def _health(self, path: str, send: Send) -> None:
@@ -150,7 +161,7 @@ class App:
         self, scope: Scope, headers: dict[bytes, bytes], body: bytes, request_id: str
     ) -> tuple[int, Headers, bytes]:
         method, path = scope["method"], scope["path"]
-        if path in PUBLIC_PATHS or path.startswith(PUBLIC_PREFIXES) or path.startswith(SESSION_PREFIXES) or path == "/":
+        if _is_public(path):
             return await self._face.relay(scope, headers, body, None, request_id)
         grant = await self._core.admission.identify(headers)
         if path.startswith(FACE_PREFIXES):
@@ -185,6 +196,11 @@ class App:
         if model is None or (grant.models and name not in grant.models):
             raise fault("model_not_found", model=name[:100], param="model")
         return 200, kind, openai_models.encode_model(model)
+
+
+def _is_public(path: str) -> bool:
+    """Whether the gateway lets a request through without a key; the console checks its own session."""
+    return path == "/" or path in PUBLIC_PATHS or path.startswith((*PUBLIC_PREFIXES, *SESSION_PREFIXES))
 
 
 class _ClientLeft(Exception):

@@ -52,13 +52,20 @@ class Core:
         if grant is None or b"idempotency-key" in headers:
             self._spawn(self._handle_slowly(call, exchange, dialect))
             return
+        self._attempt(call, grant, exchange, dialect)
+
+    def _attempt(self, call: Call, grant: Grant, exchange: Exchange, dialect: Dialect) -> None:
         try:
             self._answer(call, grant, exchange, dialect)
-        except Fault as failure:
-            self._refuse(call, grant, exchange, dialect, failure)
-        except Exception:
-            log.exception("call failed", extra={"request_id": call.request_id})
-            self._refuse(call, grant, exchange, dialect, fault("internal_error"))
+        except Exception as problem:  # noqa: BLE001 - the request's frame
+            self._tell(call, grant, exchange, dialect, problem)
+
+    def _tell(self, call: Call, grant: Grant | None, exchange: Exchange, dialect: Dialect, problem: Exception) -> None:
+        """Whatever went wrong before the answer began, told to the caller; what is no fault is ours."""
+        if not isinstance(problem, Fault):
+            log.error("call failed", exc_info=problem, extra={"request_id": call.request_id})
+            problem = fault("internal_error")
+        self._refuse(call, grant, exchange, dialect, problem)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -72,12 +79,9 @@ class Core:
             if b"idempotency-key" in exchange.headers:
                 await self._once(call, grant, exchange, dialect)
             else:
-                self._answer(call, grant, exchange, dialect)
-        except Fault as failure:
-            self._refuse(call, grant, exchange, dialect, failure)
-        except Exception:
-            log.exception("call failed", extra={"request_id": call.request_id})
-            self._refuse(call, grant, exchange, dialect, fault("internal_error"))
+                self._attempt(call, grant, exchange, dialect)
+        except Exception as problem:  # noqa: BLE001 - the request's frame
+            self._tell(call, grant, exchange, dialect, problem)
 
     def _answer(self, call: Call, grant: Grant, exchange: Exchange, dialect: Dialect) -> None:
         """Admit, decode, resolve, reserve; then the relay has it."""
@@ -115,11 +119,8 @@ class Core:
             raise fault(_CLAIM_FAULTS[claim.state], request_id=claim.request_id)
         keeps = exchange.headers.get(b"prefer", b"").strip().lower() != b"no-replay"
         recording = RecordingExchange(exchange, lambda one: self._spawn(self._keep(scope, key, one, keeps)))
-        try:
-            self._answer(call, grant, recording, dialect)
-        except Fault as failure:
-            # through the recording, so that the key is freed again
-            self._refuse(call, grant, recording, dialect, failure)
+        # refusals go through the recording too, so that the key is freed again
+        self._attempt(call, grant, recording, dialect)
 
     async def _keep(self, scope: str, key: str, recording: RecordingExchange, keeps: bool) -> None:
         # the client has its answer already; a lost note only means that a repeat is told to wait

@@ -31,6 +31,8 @@ DRAIN_S = 10.0
 SWEEP_S = 1.0
 #: Request bodies held in memory at once, by all connections of this process.
 MAX_HELD_BYTES = 64 * 1024 * 1024
+#: Of bodies that come in parts under a key not known yet: nobody without a key can fill the room of those who have one.
+MAX_STRANGERS_BYTES = 24 * 1024 * 1024
 
 
 _default_cache: tuple[list[tuple[bytes, bytes]], bytes] = ([], b"")
@@ -47,12 +49,13 @@ def _default_lines(headers: list[tuple[bytes, bytes]]) -> bytes:
 class BodyBudget:
     """How many bytes of request bodies this process holds."""
 
-    def __init__(self) -> None:
+    def __init__(self, limit_bytes: int) -> None:
+        self.limit_bytes = limit_bytes
         self.held_bytes = 0
 
     def take(self, size: int) -> bool:
         """Whether there is room for `size` more; takes it if so."""
-        if self.held_bytes + size > MAX_HELD_BYTES:
+        if self.held_bytes + size > self.limit_bytes:
             return False
         self.held_bytes += size
         return True
@@ -68,6 +71,7 @@ class LaneExchange:
     __slots__ = (
         "_parts",
         "_protocol",
+        "budget",
         "client",
         "dialect",
         "disconnected",
@@ -92,6 +96,8 @@ class LaneExchange:
         self.keep_alive = keep_alive
         self._parts: list[bytes] = []
         self.size = 0
+        #: Where the body's bytes are counted, once there are any.
+        self.budget: BodyBudget | None = None
         self.is_refused = False
         self.head_sent = False
         # what the parent class looks at
@@ -181,6 +187,7 @@ class FastLane(HttpToolsProtocol):
     core: ClassVar[Core]
     hot: ClassVar[dict[bytes, Dialect]]
     budget: ClassVar[BodyBudget]
+    strangers: ClassVar[BodyBudget]
 
     lane: LaneExchange | None = None
     head_bytes = 0
@@ -194,7 +201,8 @@ class FastLane(HttpToolsProtocol):
     def bound_to(cls, core: Core, hot: dict[str, Dialect]) -> type[FastLane]:
         """The class that uvicorn makes connections of."""
         paths = {path.encode(): dialect for path, dialect in hot.items()}
-        return type("BoundFastLane", (cls,), {"core": core, "hot": paths, "budget": BodyBudget()})
+        budgets = {"budget": BodyBudget(MAX_HELD_BYTES), "strangers": BodyBudget(MAX_STRANGERS_BYTES)}
+        return type("BoundFastLane", (cls,), {"core": core, "hot": paths, **budgets})
 
     def __init__(self, config: Any, server_state: Any, app_state: dict[str, Any], _loop: Any = None) -> None:
         # the parser puts each header straight into this dict, without a Python frame of ours; of repeated headers the
@@ -316,11 +324,19 @@ class FastLane(HttpToolsProtocol):
         if lane.size + len(body) > self.core.max_body_bytes:
             over = fault("file_too_large", limit_bytes=self.core.max_body_bytes, size="more")
             self._refuse(lane, over)
-        elif not self.budget.take(len(body)):
+        elif not self._budget_of(lane, len(body)).take(len(body)):
             self._refuse(lane, fault("overloaded"))
         else:
             lane.size += len(body)
             lane.take(body)
+
+    def _budget_of(self, lane: LaneExchange, size: int) -> BodyBudget:
+        """Whose room a body takes. One that is whole at once is dealt with at once, so nobody need ask who sent it."""
+        if lane.budget is None:
+            is_whole = lane.headers.get(b"content-length") == b"%d" % size
+            is_known = is_whole or self.core.admission.find_cached(lane.headers) is not None
+            lane.budget = self.budget if is_known else self.strangers
+        return lane.budget
 
     def on_message_complete(self) -> None:
         """httptools: the request is whole."""
@@ -360,7 +376,7 @@ class FastLane(HttpToolsProtocol):
 
     def _free(self, lane: LaneExchange) -> None:
         if lane.size:
-            self.budget.give_back(lane.size)
+            (lane.budget or self.budget).give_back(lane.size)
             lane.size = 0
             lane.drop_body()
 

@@ -124,6 +124,8 @@ class Journal:
 def _sync(current: int, full: list[int]) -> None:
     """Makes the segments durable; full ones are closed, which tells the reader that they are finished."""
     for descriptor in full:
-        os.fdatasync(descriptor)
-        os.close(descriptor)
+        try:
+            os.fdatasync(descriptor)
+        finally:
+            os.close(descriptor)
     os.fdatasync(current)

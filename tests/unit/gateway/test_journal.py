@@ -1,0 +1,71 @@
+"""The journal on a disk that is full: nothing is half kept, and service returns with the space."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from steelyard.base.errors import Fault
+from steelyard.canon.receipt import Receipt
+from steelyard.gateway import journal as module
+from steelyard.gateway.journal import Journal
+
+
+def receipt(number: int) -> Receipt:
+    return Receipt(
+        request_id=f"r{number}", workspace="w", key_id="k", operation="chat", model="m", target="t", is_stream=False, status=200,
+        started_us=1, duration_us=1, hold_tokens=1, hold_micros=0, price_version="v", currency="CNY", cost_micros=0,
+    )  # fmt: skip
+
+
+def test_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A write that fails is refused, calls behind it too, until a probe succeeds."""
+    monkeypatch.setattr(module, "RETRY_S", 0.0)
+    journal = Journal(tmp_path, "boot")
+    good = journal._descriptor
+    journal.record(receipt(1))
+    journal._descriptor = os.open("/dev/full", os.O_WRONLY)
+    for _ in range(2):
+        with pytest.raises(Fault) as caught:
+            journal.record(receipt(2))
+        assert caught.value.slug == "stores_unavailable"
+        with pytest.raises(Fault):
+            journal.check()
+    os.close(journal._descriptor)
+    journal._descriptor = good
+    journal.check()
+    journal.record(receipt(3))
+    (path,) = tmp_path.glob("*.jsonl")
+    assert [line[15:17] for line in path.read_bytes().splitlines() if line.strip()] == [b"r1", b"r3"]
+    journal.close()
+
+
+def test_torn_write_is_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that takes a part of a line: the part is cut off again."""
+    journal = Journal(tmp_path, "boot")
+    journal.record(receipt(1))
+    whole = next(tmp_path.glob("*.jsonl")).stat().st_size
+    real = os.write
+    monkeypatch.setattr(module.os, "write", lambda descriptor, data: real(descriptor, data[:20]))
+    with pytest.raises(Fault):
+        journal.record(receipt(2))
+    assert next(tmp_path.glob("*.jsonl")).stat().st_size == whole
+    journal.close()
+
+
+def test_segments_turn_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full segment is left for the syncing thread, which closes it; no unlocked segment ever has its name."""
+    monkeypatch.setattr(module, "SEGMENT_BYTES", 500)
+    journal = Journal(tmp_path, "boot")
+    for number in range(6):
+        journal.record(receipt(number))
+    full, journal._full = journal._full, []
+    assert full
+    module._sync(journal._descriptor, full)
+    for descriptor in full:
+        with pytest.raises(OSError):
+            os.fstat(descriptor)
+    lines = b"".join(path.read_bytes() for path in sorted(tmp_path.glob("*.jsonl"))).splitlines()
+    assert len(lines) == 6
+    assert list(tmp_path.glob("*.new")) == []
+    journal.close()
