@@ -38,6 +38,7 @@ FACE_NICENESS = 5
 CARRY_S = 0.5
 SWEEP_REPLAY_S = 600.0
 BACKLOG = 2048
+ACCEPTS_A_TURN = 16
 
 
 class Orders(msgspec.Struct, frozen=True):
@@ -96,6 +97,17 @@ def _make_server(config: Any) -> Any:
             yield
 
     return Server(config)
+
+
+def _listeners(descriptor: int) -> list[socket.socket]:
+    """The listening socket under several descriptors, so that a burst of new connections is not kept waiting.
+
+    libuv accepts one connection a descriptor and turn of its loop, and under load a turn takes milliseconds.
+    """
+    return [
+        socket.socket(fileno=descriptor),
+        *(socket.socket(fileno=os.dup(descriptor)) for _ in range(ACCEPTS_A_TURN - 1)),
+    ]
 
 
 def _settle_heap() -> None:
@@ -206,7 +218,7 @@ async def run_gateway(orders: Orders) -> None:
             ),
         ):
             _settle_heap()
-            await server.serve([socket.socket(fileno=orders.listen_fd)])
+            await server.serve(_listeners(orders.listen_fd))
     journal.close()
 
 

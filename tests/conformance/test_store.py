@@ -109,6 +109,16 @@ async def test_ledger_takes_each_receipt_once(database: Database) -> None:
     assert await usage.get_usage(database, workspace="other") == []
 
 
+async def test_ledger_refuses_old_receipts_said_to_be_new(database: Database) -> None:
+    """The quick way writes all or nothing."""
+    async with database.write() as connection:
+        assert await ledger.insert_receipts(connection, [receipt(1), receipt(2)], 9, are_new=True) == 2
+    with pytest.raises(ledger.AlreadySettled):
+        async with database.write() as connection:
+            await ledger.insert_receipts(connection, [receipt(3), receipt(2)], 9, are_new=True)
+    assert (await usage.get_usage(database, workspace=None))[0]["calls"] == 2
+
+
 async def test_carrier_carries_journals_once(database: Database, tmp_path: Path) -> None:
     """Finished segments are carried and removed; a torn last line was never promised; unreadable lines are kept."""
     await workspaces.ensure_default(database)

@@ -4,6 +4,7 @@ A segment is removed only when its writer is done with it (its lock is free) and
 line without its end was never promised to anybody: the writer died inside the write.
 """
 
+import contextlib
 import fcntl
 import logging
 from pathlib import Path
@@ -20,7 +21,8 @@ log = logging.getLogger("steelyard.ledger")
 READ_BYTES = 1024 * 1024
 #: How often a segment that does not grow is asked whether its writer has gone.
 ASK_S = 2.0
-_decode = msgspec.json.Decoder(Receipt).decode
+_decoder = msgspec.json.Decoder(Receipt)
+_decode, _decode_lines = _decoder.decode, _decoder.decode_lines
 
 
 class Carrier:
@@ -64,20 +66,34 @@ class Carrier:
         return carried
 
     async def _settle(self, lines: bytes, name: str) -> int:
-        receipts = []
-        for line in lines.splitlines():
-            if not line.strip():
-                continue
-            try:
-                receipts.append(_decode(line))
-            except msgspec.DecodeError:
-                # never thrown away silently: the line is kept beside the journal for a person to read
-                log.error("a journal line of %s cannot be read; it is kept in unreadable.txt", name)
-                self._keep_unreadable(line)
+        receipts = self._read(lines, name)
         if not receipts:
             return 0
+        # read for the first time, so they are new, unless an earlier run carried them and died before it knew
+        with contextlib.suppress(ledger.AlreadySettled):
+            return await self._insert(receipts, are_new=True)
+        return await self._insert(receipts, are_new=False)
+
+    async def _insert(self, receipts: list[Receipt], *, are_new: bool) -> int:
         async with self._database.write() as connection:
-            return await ledger.insert_receipts(connection, receipts, now_us())
+            return await ledger.insert_receipts(connection, receipts, now_us(), are_new=are_new)
+
+    def _read(self, lines: bytes, name: str) -> list[Receipt]:
+        try:
+            return _decode_lines(lines)
+        except msgspec.DecodeError:
+            return [one for line in lines.splitlines() if (one := self._read_line(line, name)) is not None]
+
+    def _read_line(self, line: bytes, name: str) -> Receipt | None:
+        if not line.strip():
+            return None
+        try:
+            return _decode(line)
+        except msgspec.DecodeError:
+            # never thrown away silently: the line is kept beside the journal for a person to read
+            log.error("a journal line of %s cannot be read; it is kept in unreadable.txt", name)
+            self._keep_unreadable(line)
+            return None
 
     def _keep_unreadable(self, line: bytes) -> None:
         with (self._directory / "unreadable.txt").open("ab") as file:

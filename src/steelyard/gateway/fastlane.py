@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
@@ -79,7 +79,6 @@ class LaneExchange:
         "headers",
         "is_refused",
         "keep_alive",
-        "message_event",
         "on_disconnect",
         "on_pressure",
         "path",
@@ -103,9 +102,13 @@ class LaneExchange:
         # what the parent class looks at
         self.disconnected = False
         self.response_complete = False
-        self.message_event = self
         self.on_disconnect: Callable[[], None] | None = None
         self.on_pressure: Callable[[bool], None] | None = None
+
+    @property
+    def message_event(self) -> Self:
+        """The parent's event, which it sets when the connection is lost. No field: a cycle would wait for the collector."""
+        return self
 
     def set(self) -> None:
         """The parent calls this, as on an event, when the connection is lost."""

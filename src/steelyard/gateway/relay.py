@@ -199,7 +199,8 @@ class _Journey:
         try:
             self.arrive(None if error is None else self.explain(error))
         except Fault as exc:
-            failure = exc
+            # its traceback holds this frame, which holds the fault
+            failure = exc.with_traceback(None)
         except Exception:
             log.exception("call failed", extra={"request_id": self.call.request_id})
             failure = fault("internal_error")

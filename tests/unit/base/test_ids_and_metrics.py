@@ -2,6 +2,8 @@
 
 import contextlib
 import re
+import time
+import uuid
 from pathlib import Path
 
 import msgspec
@@ -39,10 +41,12 @@ def test_scanner_finds_a_key_in_any_text(noise: str) -> None:
 
 
 def test_request_ids_are_uuids() -> None:
-    """Version 4, all different."""
-    made = {ids.new_request_id() for _ in range(1000)}
-    assert len(made) == 1000
-    assert all(re.fullmatch(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-a[0-9a-f]{3}-[0-9a-f]{12}", one) for one in made)
+    """Version 7, all different, and in the order of time."""
+    made = [ids.new_request_id() for _ in range(1000)]
+    assert len(set(made)) == 1000
+    assert {uuid.UUID(one).version for one in made} == {7}
+    time.sleep(0.002)
+    assert ids.new_request_id() > max(made)
 
 
 def test_master_key_is_made_once_and_guarded(tmp_path: Path) -> None:

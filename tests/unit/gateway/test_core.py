@@ -1,0 +1,124 @@
+"""The core, driven without an HTTP server in front of it."""
+
+import asyncio
+import gc
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from steelyard.base.clock import monotonic
+from steelyard.base.metrics import Registry
+from steelyard.base.secrets import digest
+from steelyard.canon.grant import Grant, Workspace
+from steelyard.canon.model import Model, Target
+from steelyard.canon.receipt import Receipt
+from steelyard.canon.snapshot import Snapshot
+from steelyard.dialects import openai_chat
+from steelyard.gateway.admission import Admission
+from steelyard.gateway.core import Core
+from steelyard.gateway.exchange import Headers
+from steelyard.gateway.meter import Meter
+from steelyard.gateway.relay import Relay
+from steelyard.upstream.pool import Pool
+from upstream.server import FakeVendor
+
+KEY = "sk-known"
+
+
+class Exchange:
+    """Takes an answer and tells when it is whole."""
+
+    path = "/v1/chat/completions"
+    client = "127.0.0.1"
+    is_disconnected = False
+
+    def __init__(self, body: dict[str, Any]) -> None:
+        self.headers = {b"authorization": b"Bearer " + KEY.encode()}
+        self.body = json.dumps(body).encode()
+        self.on_disconnect: Callable[[], None] | None = None
+        self.on_pressure: Callable[[bool], None] | None = None
+        self.status = 0
+        self.answer = b""
+        self.is_whole = asyncio.Event()
+
+    def send(self, status: int, headers: Headers, body: bytes) -> None:
+        self.status = status
+        self.end(body)
+
+    def start(self, status: int, headers: Headers) -> None:
+        self.status = status
+
+    def write(self, data: bytes) -> None:
+        self.answer += data
+
+    def end(self, data: bytes = b"") -> None:
+        self.answer += data
+        self.is_whole.set()
+
+    def abort(self) -> None:
+        self.is_whole.set()
+
+
+class Source:
+    """Knows one key."""
+
+    async def find_grant(self, wanted: str) -> Grant | None:
+        return Grant(key_id="k", workspace="w")
+
+
+class Sink:
+    """Keeps receipts in a list."""
+
+    def __init__(self) -> None:
+        self.receipts: list[Receipt] = []
+
+    def check(self) -> None:
+        pass
+
+    def record(self, receipt: Receipt) -> None:
+        self.receipts.append(receipt)
+
+
+def make_core(pool: Pool, sink: Sink, port: int) -> Core:
+    admission = Admission(Source())
+    target = Target(provider="p", model="m", base_url=f"http://127.0.0.1:{port}/v1")
+    admission.snapshot = Snapshot(
+        models={"m": Model(name="m", targets=(target,))}, workspaces={"w": Workspace(name="w", is_activated=True)}
+    )
+    admission.fresh_at = monotonic()
+    admission._cache[digest(KEY)] = Grant(key_id="k", workspace="w")
+    return Core(admission, Relay(pool), sink, Meter(Registry()), None, max_body_bytes=10**6)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("extra", "status"),
+    [({}, 200), ({"stream": True}, 200), ({"script": {"status": 500}}, 500), ({"temperature": "hot"}, 400)],
+    ids=["plain", "stream", "upstream error", "refused"],
+)
+async def test_a_call_leaves_nothing_for_the_collector(extra: dict[str, Any], status: int) -> None:
+    """Cycles left by every call would be collected in pauses of milliseconds, which showed as a p99 of 6 ms."""
+    vendor = FakeVendor()
+    server = await asyncio.start_server(vendor.serve_connection, "127.0.0.1", 0)
+    sink = Sink()
+    body = {"model": "m", "messages": [{"role": "user", "content": "hi"}], **extra}
+    async with server, Pool() as pool:
+        core = make_core(pool, sink, server.sockets[0].getsockname()[1])
+
+        async def call() -> None:
+            exchange = Exchange(body)
+            core.handle(exchange, openai_chat.DIALECT)
+            await exchange.is_whole.wait()
+            assert exchange.status == status
+
+        await call()
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(50):
+                await call()
+            # a cycle would count at least once a call; the fake vendor and the loop have a few of their own
+            assert gc.collect() < 50
+        finally:
+            gc.enable()
