@@ -129,9 +129,9 @@ class Installation:
 class Vendor:
     """The fake vendor as a process of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, *flags: str) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "upstream.server"],
+            [sys.executable, "-m", "upstream.server", *flags],
             stdout=subprocess.PIPE,
             text=True,
             cwd=ROOT / "tests",
@@ -142,6 +142,12 @@ class Vendor:
 
     def seen(self) -> dict[str, Any]:
         return httpx.get(f"http://127.0.0.1:{self.port}/_seen").json()
+
+    def totals(self) -> dict[str, Any]:
+        return httpx.get(f"http://127.0.0.1:{self.port}/_totals", timeout=30).json()
+
+    def set_fail_rate(self, rate: float) -> None:
+        httpx.post(f"http://127.0.0.1:{self.port}/_rate", content=str(rate))
 
     def stop(self) -> None:
         self.process.terminate()
@@ -159,15 +165,18 @@ base_url = "{vendor.base_url}"
 api_key = "vendor-secret"
 first_byte_timeout_s = 3
 chunk_timeout_s = 3
+breaker = false
 
 [models."fake"]
 targets = [{{provider = "fake"}}]
+max_attempts = 1
 
 [models."priced"]
 targets = [{{provider = "fake", model = "vendor-model"}}]
 price = {{input = "2.00", output = "8.00", cached = "0.40", currency = "CNY"}}
 aliases = ["priced-alias"]
 max_output_tokens = 4096
+max_attempts = 1
 capabilities = ["tools"]
 {extra}
 """

@@ -191,7 +191,7 @@ async def run_gateway(orders: Orders) -> None:
     async with Pool() as pool:
         face = FaceLink(pool, Origin("face", 80, unix_path=str(settings.run_dir / FACE_SOCKET)))
         admission = Admission(face, settings.server.trusted_proxies)
-        core = Core(admission, Relay(pool), journal, meter, face, max_body_bytes=settings.server.max_body_bytes)
+        core = Core(admission, Relay(pool, meter), journal, meter, face, max_body_bytes=settings.server.max_body_bytes)
         app = App(core, dialects, face, lambda: loop.time() - admission.fresh_at < STALE_S)
         config = uvicorn.Config(
             app,
@@ -384,6 +384,7 @@ def make_catalogue(settings: Settings) -> Any:
                 is_local=True,
                 first_byte_timeout_s=1800.0,
                 chunk_timeout_s=300.0,
+                has_breaker=False,
             )
             embedded.append(EmbeddedEntry(model.name, target))
         return build_catalogue(
@@ -409,6 +410,8 @@ def declared_models(settings: Settings) -> dict[str, Model]:
             input_micros=amounts["input"] or 0,
             output_micros=amounts["output"] or 0,
             cached_micros=amounts["cached"],
+            reasoning_micros=amounts["reasoning"],
+            is_known=declared.price is not None,
         )
         targets = tuple(
             _provider_target(
@@ -419,11 +422,20 @@ def declared_models(settings: Settings) -> dict[str, Model]:
                 capabilities=declared.capabilities,
                 max_output_tokens=declared.max_output_tokens,
                 price=price,
+                priority=one.priority,
+                weight=one.weight,
             )
             for one in declared.targets
         )
         for shown in (name, *declared.aliases):
-            models[shown] = Model(name=shown, targets=targets, owned_by=declared.targets[0].provider)
+            models[shown] = Model(
+                name=shown,
+                targets=targets,
+                owned_by=declared.targets[0].provider,
+                strategy=declared.strategy,
+                max_attempts=declared.max_attempts,
+                hedge_after_s=declared.hedge_after_s,
+            )
     return models
 
 
@@ -434,6 +446,10 @@ def _provider_target(settings: Provider, **fields: Any) -> Target:
         connect_timeout_s=settings.connect_timeout_s,
         first_byte_timeout_s=settings.first_byte_timeout_s,
         chunk_timeout_s=settings.chunk_timeout_s,
+        total_timeout_s=settings.total_timeout_s,
+        max_concurrency=settings.max_concurrency,
+        has_breaker=settings.breaker,
+        obeys_cap=settings.obeys_cap,
         **fields,
     )
 

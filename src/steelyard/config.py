@@ -18,6 +18,7 @@ import msgspec
 from steelyard.base.clock import MICROS
 from steelyard.base.errors import SetupFault
 from steelyard.base.jsondoor import encode
+from steelyard.canon.model import FASTEST, WEIGHTED
 
 ENV_PREFIX = "STEELYARD_"
 DEFAULT_FILE = "steelyard.toml"
@@ -73,6 +74,13 @@ class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     connect_timeout_s: float = 5.0
     first_byte_timeout_s: float = 300.0
     chunk_timeout_s: float = 120.0
+    total_timeout_s: float = 3600.0
+    #: Calls under way at once, per gateway process.
+    max_concurrency: int | None = None
+    #: Whether it is left alone for a while when it keeps failing.
+    breaker: bool = True
+    #: Whether it obeys max_tokens.
+    obeys_cap: bool = True
 
 
 class TargetSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -80,6 +88,9 @@ class TargetSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     provider: str
     model: str = ""
+    #: Lower numbers are tried first; equal ones share the calls by weight.
+    priority: int = 0
+    weight: int = 1
 
 
 class PriceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -88,6 +99,7 @@ class PriceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     input: str | float = 0
     output: str | float = 0
     cached: str | float | None = None
+    reasoning: str | float | None = None
     currency: str = "CNY"
     version: str = "file"
 
@@ -100,6 +112,9 @@ class ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_output_tokens: int | None = None
     price: PriceSettings | None = None
     aliases: tuple[str, ...] = ()
+    strategy: str = "weighted"
+    max_attempts: int = 3
+    hedge_after_s: float | None = None
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -327,6 +342,7 @@ def _check_catalogue(settings: Settings) -> list[str]:
             for target in model.targets
             if target.provider not in settings.providers
         ]
+        faults += _check_route(name, model)
         try:
             price_micros(model.price)
         except ValueError as exc:
@@ -334,15 +350,28 @@ def _check_catalogue(settings: Settings) -> list[str]:
     return faults
 
 
+def _check_route(name: str, model: ModelSettings) -> list[str]:
+    faults = []
+    if model.strategy not in (WEIGHTED, FASTEST):
+        faults.append(f'models.{name}.strategy must be "{WEIGHTED}" or "{FASTEST}"')
+    if not 1 <= model.max_attempts <= 10:
+        faults.append(f"models.{name}.max_attempts must lie in 1 to 10")
+    if model.hedge_after_s is not None and model.hedge_after_s <= 0:
+        faults.append(f"models.{name}.hedge_after_s must be above 0")
+    if any(not 1 <= target.weight <= 1000 for target in model.targets):
+        faults.append(f"models.{name}.targets: weight must lie in 1 to 1000")
+    return faults
+
+
 def price_micros(price: PriceSettings | None) -> dict[str, int | None]:
-    """Micro-units per 1,000,000 tokens: input, output, cached.
+    """Micro-units per 1,000,000 tokens: input, output, cached, reasoning.
 
     Raises:
         ValueError: not a sum of money.
     """
     if price is None:
-        return {"input": 0, "output": 0, "cached": None}
-    amounts = {"input": price.input, "output": price.output, "cached": price.cached}
+        return {"input": 0, "output": 0, "cached": None, "reasoning": None}
+    amounts = {"input": price.input, "output": price.output, "cached": price.cached, "reasoning": price.reasoning}
     return {name: None if amount is None else _micros(amount) for name, amount in amounts.items()}
 
 

@@ -29,11 +29,17 @@ def usage_of(script: Script, pieces: int) -> dict[str, Any] | None:
     }
 
 
+def counted_pieces(script: Script, body: dict[str, Any]) -> int:
+    """How many tokens the answer has: its pieces, within the caller's cap."""
+    return len(pieces_of(script, body))
+
+
 def pieces_of(script: Script, body: dict[str, Any]) -> list[str]:
+    cap = body.get("max_completion_tokens") or body.get("max_tokens")
     if script.echo_id:
         return [script.echo_id] * (script.chunks or 4)
     if script.chunks:
-        return [f"piece{n} " for n in range(script.chunks)]
+        return [f"piece{n} " for n in range(script.chunks)][:cap]
     text = script.text or "Hello from the fake vendor"
     if script.vision_echo:
         parts = [

@@ -10,6 +10,8 @@ class Script(msgspec.Struct, forbid_unknown_fields=True):
 
     #: Wait before the head.
     delay_s: float = 0.0
+    #: Close the connection without a byte of answer.
+    hang_up: bool = False
     status: int = 200
     headers: dict[str, str] = {}
     #: Body of an error answer; a plain text goes out as it is.

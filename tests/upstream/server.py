@@ -1,26 +1,51 @@
 """The fake vendor's server, on bare asyncio so that it can cut, drip and stall at any byte.
 
-GET /_seen tells the calls so far: path, headers, body, and how each connection ended.
+GET /_seen tells the calls so far: path, headers, body, and how each connection ended. GET /_totals tells the tokens of the
+answers that went out whole, by request id. With --fail-rate a share of calls without a script of their own fails in one of the
+ways of --fail-modes, drawn from a seeded generator.
 """
 
 import argparse
 import asyncio
 import contextlib
 import json
+import random
 from typing import Any
 
 import msgspec
 
-from upstream.answers import events, whole
+from upstream.answers import counted_pieces, events, usage_of, whole
 from upstream.script import Script
 
 SEEN_LIMIT = 500
 
 
+#: The ways of failing that --fail-rate draws from.
+FAILURES = {
+    "429": Script(status=429, headers={"retry-after": "1"}),
+    "500": Script(status=500),
+    "503": Script(status=503),
+    "cut": Script(hang_up=True),
+    "timeout": Script(delay_s=30.0),
+}
+MODELS = {
+    "object": "list",
+    "data": [{"id": name, "object": "model", "created": 1, "owned_by": "fake"} for name in ("fake", "fake-large")],
+}
+
+
 class FakeVendor:
     """Answers calls as each one scripts."""
 
-    def __init__(self) -> None:
+    def __init__(self, fail_rate: float = 0.0, fail_modes: tuple[str, ...] = (), latency_s: float = 0.0) -> None:
+        self._fail_rate = fail_rate
+        self._fail_modes = fail_modes
+        self._latency_s = latency_s
+        self._random = random.Random(8090)
+        self.calls = 0
+        self.failed = 0
+        #: tokens of answers that went out whole, by the gateway's request id
+        self.finished: dict[str, list[int]] = {}
         self.seen: list[dict[str, Any]] = []
         self._sequences: dict[str, int] = {}
         self.open_calls = 0
@@ -43,6 +68,19 @@ class FakeVendor:
             body = json.dumps({"calls": self.seen, "open": self.open_calls}).encode()
             await _send(writer, 200, {"content-type": "application/json"}, body)
             return True
+        if path == "/_totals":
+            totals = {"calls": self.calls, "failed": self.failed, "finished": self.finished}
+            await _send(writer, 200, {"content-type": "application/json"}, json.dumps(totals).encode())
+            return True
+        if path == "/_rate":
+            # heals or harms it while it runs
+            self._fail_rate = float(data)
+            await _send(writer, 200, {}, b"")
+            return True
+        if method == "GET":
+            await _send(writer, 200, {"content-type": "application/json"}, json.dumps(MODELS).encode())
+            return True
+        self.calls += 1
         body = json.loads(data)
         entry = {"method": method, "path": path, "headers": headers, "body": body, "end": "open"}
         self.seen = [*self.seen[-SEEN_LIMIT:], entry]
@@ -50,6 +88,9 @@ class FakeVendor:
         try:
             goes_on = await self._answer(self._script(body), path, body, writer, entry, reader)
             entry["end"] = "complete" if goes_on else "cut"
+            if (usage := entry.get("usage")) is not None and goes_on:
+                counted = [usage["prompt_tokens"], usage["completion_tokens"]]
+                self.finished[headers.get("x-request-id", "")] = counted
             return goes_on
         except (ConnectionError, asyncio.CancelledError):
             entry["end"] = "client left"
@@ -63,6 +104,11 @@ class FakeVendor:
             number = self._sequences.get(script.sequence_id, 0)
             self._sequences[script.sequence_id] = number + 1
             return script.sequence[min(number, len(script.sequence) - 1)]
+        if "script" not in body and self._fail_rate and self._random.random() < self._fail_rate:
+            self.failed += 1
+            return FAILURES[self._random.choice(self._fail_modes or tuple(FAILURES))]
+        if not script.delay_s and self._latency_s:
+            return msgspec.structs.replace(script, delay_s=self._latency_s)
         return script
 
     async def _answer(
@@ -77,7 +123,12 @@ class FakeVendor:
         is_chat = path.endswith("/chat/completions")
         if script.delay_s and await _left(reader, script.delay_s):
             raise ConnectionResetError
+        if script.hang_up:
+            writer.transport.abort()
+            return False
+        entry["usage"] = usage_of(script, counted_pieces(script, body))
         if script.status != 200 or script.error is not None:
+            del entry["usage"]
             error = (
                 script.error
                 if script.error is not None
@@ -161,8 +212,7 @@ async def _send(
     await writer.drain()
 
 
-async def main(port: int) -> None:
-    vendor = FakeVendor()
+async def main(port: int, vendor: FakeVendor) -> None:
     server = await asyncio.start_server(vendor.serve_connection, "127.0.0.1", port, limit=64 * 1024 * 1024)
     print(server.sockets[0].getsockname()[1], flush=True)
     async with server:
@@ -172,4 +222,9 @@ async def main(port: int) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, default=0)
-    asyncio.run(main(parser.parse_args().port))
+    parser.add_argument("--fail-rate", type=float, default=0.0)
+    parser.add_argument("--fail-modes", default="")
+    parser.add_argument("--latency-s", type=float, default=0.0)
+    given = parser.parse_args()
+    modes = tuple(mode for mode in given.fail_modes.split(",") if mode)
+    asyncio.run(main(given.port, FakeVendor(given.fail_rate, modes, given.latency_s)))

@@ -14,11 +14,15 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
     input_micros: int = 0
     output_micros: int = 0
     cached_micros: int | None = None
+    #: None charges reasoning as output.
+    reasoning_micros: int | None = None
+    #: False where nobody has said what the model costs: the workspace's policy decides then.
+    is_known: bool = True
 
     @property
     def is_free(self) -> bool:
         """Whether no token costs anything."""
-        return not (self.input_micros or self.output_micros or self.cached_micros)
+        return not (self.input_micros or self.output_micros or self.cached_micros or self.reasoning_micros)
 
 
 FREE = Price()
@@ -42,9 +46,19 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     default_output_tokens: int | None = None
     price: Price = FREE
     is_local: bool = False
+    #: Lower numbers are tried first; equal ones share the calls by weight.
+    priority: int = 0
+    weight: int = 1
+    #: Calls under way at once, per gateway process; None sets no limit.
+    max_concurrency: int | None = None
+    #: Whether it is left alone for a while when it keeps failing.
+    has_breaker: bool = True
+    #: Whether the upstream obeys max_tokens. One that does not cannot be held to a budget by lowering the cap.
+    obeys_cap: bool = True
     connect_timeout_s: float = 5.0
     first_byte_timeout_s: float = 300.0
     chunk_timeout_s: float = 120.0
+    total_timeout_s: float = 3600.0
 
     @property
     def label(self) -> str:
@@ -52,12 +66,21 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.provider}/{self.model}"
 
 
+#: How a model's calls are spread over targets of one priority.
+WEIGHTED, FASTEST = "weighted", "fastest"
+
+
 class Model(msgspec.Struct, frozen=True, kw_only=True):
-    """A name that callers may use."""
+    """A name that callers may use, and the route behind it."""
 
     name: str
     targets: tuple[Target, ...]
     owned_by: str = "system"
     created: int = 0
+    strategy: str = WEIGHTED
+    #: Attempts upstream for one call, the first one included.
+    max_attempts: int = 3
+    #: Without a first byte for this long, a second target is asked too and the first answer wins; None never does.
+    hedge_after_s: float | None = None
     #: True where an embedded model answers for a vendor's name.
     is_stand_in: bool = False

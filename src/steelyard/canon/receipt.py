@@ -6,6 +6,15 @@ import msgspec
 COMPLETED, BROKEN, ABANDONED, FAILED = "completed", "broken", "abandoned", "failed"
 
 
+class FailedAttempt(msgspec.Struct, frozen=True, kw_only=True):
+    """An attempt that failed before anything reached the client. It is never charged."""
+
+    target: str
+    status: int
+    error: str
+    duration_us: int
+
+
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     """One call, start to settlement. Times in microseconds since 1970, money in micro-units."""
 
@@ -36,3 +45,5 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     currency: str
     cost_micros: int
     client_request_id: str | None = None
+    #: The attempts before the one that `target` names, oldest first.
+    failed_attempts: tuple[FailedAttempt, ...] = ()

@@ -25,9 +25,12 @@ def build_catalogue(
     models: dict[str, Model] = {}
     for entry in embedded:
         name = LOCAL_PREFIX + entry.name
-        models[name] = Model(name=name, targets=(entry.target,), owned_by="local")
+        # an engine that fails says so at once: its queue is bounded, and a crashed host comes back by itself
+        models[name] = Model(name=name, targets=(entry.target,), owned_by="local", max_attempts=1)
         if answers_vendor_names and entry.name == default_embedded:
             for stand_in in stand_in_names:
-                models[stand_in] = Model(name=stand_in, targets=(entry.target,), owned_by="local", is_stand_in=True)
+                models[stand_in] = Model(
+                    name=stand_in, targets=(entry.target,), owned_by="local", is_stand_in=True, max_attempts=1
+                )
     models.update(declared)
     return models

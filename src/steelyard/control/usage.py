@@ -3,8 +3,11 @@
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
+
 from steelyard.base.clock import MICROS, now_us
 from steelyard.base.errors import fault
+from steelyard.canon.receipt import FAILED
 from steelyard.store import ledger, workspaces
 from steelyard.store.database import Database
 
@@ -72,7 +75,7 @@ async def get_receipt(database: Database, request_id: str, workspace: str | None
         "duration_s": row["duration_us"] / MICROS,
         "first_token_s": None if row["first_token_us"] is None else row["first_token_us"] / MICROS,
         "hold": {"tokens": row["hold_tokens"], "micros": row["hold_micros"]},
-        "attempts": [{"target": row["target"], "status": row["status"]}] * row["attempts"],
+        "attempts": _attempts(row),
         "usage": {
             "prompt_tokens": row["prompt_tokens"],
             "completion_tokens": row["completion_tokens"],
@@ -91,6 +94,15 @@ async def get_receipt(database: Database, request_id: str, workspace: str | None
             "settled_at": datetime.fromtimestamp(row["settled_us"] / MICROS, UTC).isoformat(),
         },
     }
+
+
+def _attempts(row: dict[str, Any]) -> list[dict[str, Any]]:
+    """Every attempt, oldest first; the last is the one whose outcome the receipt tells."""
+    failed = msgspec.json.decode(row["failed_attempts"]) if row["failed_attempts"] else []
+    shown = [{**one, "duration_s": one.pop("duration_us") / MICROS} for one in failed]
+    if row["outcome"] != FAILED or not shown:
+        shown.append({"target": row["target"], "status": row["status"], "error": row["error"]})
+    return shown
 
 
 async def verify(database: Database) -> list[str]:

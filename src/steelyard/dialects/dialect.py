@@ -51,7 +51,7 @@ class Dialect:
     #: Path below an upstream's base URL.
     upstream_path: str
     decode: Callable[[bytes], ModelRequest]
-    #: (request, the target's model name, cap where the caller set none) -> body for the upstream
+    #: (request, the target's model name, cap in place of the caller's or None) -> body for the upstream
     encode: Callable[[ModelRequest, str, int | None], bytes]
     read_reply: Callable[[bytes], Reply]
     rename_reply: Callable[[bytes, str], bytes]

@@ -36,9 +36,13 @@ class _Answer(msgspec.Struct):
 _decode_answer = msgspec.json.Decoder(_Answer).decode
 
 
-def encode_request(request: ModelRequest, model: str, default_cap_tokens: int | None) -> bytes:
-    """The body for an upstream: the caller's own bytes where nothing must change."""
-    caps = request.output_cap_tokens is None and default_cap_tokens is not None
+def encode_request(request: ModelRequest, model: str, cap_tokens: int | None) -> bytes:
+    """The body for an upstream: the caller's own bytes where nothing must change.
+
+    Args:
+        cap_tokens: the cap to send in place of the caller's; None leaves it.
+    """
+    caps = cap_tokens is not None and cap_tokens != request.output_cap_tokens
     if model == request.model and not caps:
         if not request.is_stream or request.wants_usage:
             return request.raw
@@ -47,7 +51,7 @@ def encode_request(request: ModelRequest, model: str, default_cap_tokens: int | 
             return b'{"stream_options":{"include_usage":true},' + request.raw[start:]
     body = dict(request.body, model=model)
     if caps:
-        body["max_tokens"] = default_cap_tokens
+        body["max_completion_tokens" if body.get("max_completion_tokens") is not None else "max_tokens"] = cap_tokens
     if request.is_stream:
         body["stream_options"] = {**(body.get("stream_options") or {}), "include_usage": True}
     return encode(body)

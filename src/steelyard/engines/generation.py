@@ -132,7 +132,7 @@ class Generator:
 
         flight = Flight(on_end, loop.time() + CALL_TIMEOUT_S)
         flight.on_body = chunks.put_nowait
-        self._pool.chunk_timeout_s = CALL_TIMEOUT_S
+        flight.chunk_timeout_s = CALL_TIMEOUT_S
         connection.start(head.encode() + data, flight)
         buffer = b""
         try:

@@ -3,8 +3,8 @@
 from steelyard.base.clock import monotonic, now_us
 from steelyard.base.errors import Fault
 from steelyard.canon.grant import Grant
-from steelyard.canon.model import Target
-from steelyard.canon.receipt import ABANDONED, BROKEN, COMPLETED, FAILED, Receipt
+from steelyard.canon.model import Model, Target
+from steelyard.canon.receipt import ABANDONED, BROKEN, COMPLETED, FAILED, FailedAttempt, Receipt
 from steelyard.canon.request import ModelRequest
 from steelyard.canon.usage import Usage
 from steelyard.gateway.meter import CallSeries, Meter
@@ -24,16 +24,21 @@ class Call:
         "_series",
         "_sink",
         "_started_us",
+        "attempts",
         "client_request_id",
+        "failed_attempts",
         "first_at",
+        "give_up_at",
         "grant",
         "hold_micros",
         "hold_tokens",
         "is_settled",
+        "model",
         "operation",
         "request",
         "request_id",
         "target",
+        "targets",
     )
 
     def __init__(self, request_id: str, began: float, operation: str, sink: Sink, meter: Meter) -> None:
@@ -42,7 +47,15 @@ class Call:
         self.client_request_id: str | None = None
         self.grant: Grant
         self.request: ModelRequest
+        self.model: Model
+        #: Those that can honour every field of the call.
+        self.targets: tuple[Target, ...]
+        #: The one that was asked last.
         self.target: Target
+        self.attempts = 0
+        self.failed_attempts: tuple[FailedAttempt, ...] = ()
+        #: Monotonic time at which the caller does not want an answer any more.
+        self.give_up_at = float("inf")
         self._series: CallSeries
         self.first_at: float | None = None
         self.hold_tokens = 0
@@ -56,14 +69,31 @@ class Call:
     def __repr__(self) -> str:
         return f"<Call {self.request_id} {self.operation} [{'settled' if self.is_settled else 'held'}]>"
 
-    def reserve(self, grant: Grant, request: ModelRequest, target: Target) -> None:
+    def reserve(self, grant: Grant, request: ModelRequest, model: Model, targets: tuple[Target, ...]) -> None:
         """Takes the hold. From here on the call must be settled."""
-        self.grant, self.request, self.target = grant, request, target
-        self.hold_tokens, self.hold_micros = hold_for(request, target)
+        self.grant, self.request, self.model, self.targets = grant, request, model, targets
+        self.target = targets[0]
+        self.hold_tokens, self.hold_micros = hold_for(request, targets)
         self.is_settled = False
         series = self._series = self._meter.series(grant.workspace, request.model, self.operation, request.is_stream)
         series.in_flight[0] += 1
         series.held[0] += self.hold_tokens
+
+    def output_cap_for(self, target: Target) -> int | None:
+        """The cap to send; None leaves what the caller said."""
+        return target.default_output_tokens if self.request.output_cap_tokens is None else None
+
+    def note_failure(self, target: Target, failure: Fault, took_s: float) -> None:
+        """An attempt failed; should it be the last one, the receipt names it itself."""
+        self.target = target
+        attempt = FailedAttempt(
+            target=target.label, status=failure.status, error=failure.slug, duration_us=int(took_s * 1e6)
+        )
+        self.failed_attempts = (*self.failed_attempts, attempt)
+
+    def has_tried(self, target: Target) -> bool:
+        """Whether an attempt at the target failed."""
+        return any(one.target == target.label for one in self.failed_attempts)
 
     def settle(
         self,
@@ -115,6 +145,7 @@ class Call:
             status=status,
             error=None if failure is None else failure.slug,
             outcome=outcome,
+            attempts=max(self.attempts, 1),
             started_us=self._started_us,
             duration_us=int((monotonic() - self._began) * 1e6),
             first_token_us=None if first_at is None else int((first_at - self._began) * 1e6),
@@ -130,6 +161,7 @@ class Call:
             currency=target.price.currency,
             cost_micros=cost_micros(target.price, usage),
             client_request_id=self.client_request_id,
+            failed_attempts=self.failed_attempts,
         )
 
 

@@ -25,6 +25,7 @@ from steelyard.policy.routing import resolve
 log = logging.getLogger("steelyard.gateway")
 
 MAX_IDEMPOTENCY_KEY_CHARS = 255
+MAX_TIMEOUT_S = 86_400
 
 
 class Core:
@@ -91,12 +92,15 @@ class Core:
         request = dialect.decode(exchange.body)
         if grant.models:
             check_model(grant, request.model)
-        target = resolve(self.admission.snapshot.models, request)
+        model, targets = resolve(self.admission.snapshot.models, request)
         self._sink.check()
         client_id = headers.get(b"x-request-id")
         if client_id is not None:
             call.client_request_id = client_id.decode("latin-1")[:MAX_CLIENT_ID_CHARS]
-        call.reserve(grant, request, target)
+        timeout = headers.get(b"x-steelyard-timeout")
+        if timeout is not None:
+            call.give_up_at = monotonic() + _seconds(timeout)
+        call.reserve(grant, request, model, targets)
 
         def conclude(failure: Fault | None) -> None:
             if failure is not None:
@@ -151,6 +155,19 @@ _CLAIM_FAULTS = {
     "gone": "request_already_processed",
     "mismatch": "idempotency_key_reused",
 }
+
+
+def _seconds(value: bytes) -> float:
+    """The caller's deadline from `X-Steelyard-Timeout`."""
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < MAX_TIMEOUT_S:
+        raise fault(
+            "parameter_invalid", detail=f"X-Steelyard-Timeout takes seconds, above 0 and below {MAX_TIMEOUT_S}."
+        )
+    return seconds
 
 
 def _check_content_type(headers: dict[bytes, bytes]) -> None:

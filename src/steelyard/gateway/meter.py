@@ -1,5 +1,7 @@
 """The gateway's own metrics. Labels come from our tables: no key, no request id, no user text. Names: prometheus.md 8.2."""
 
+from collections.abc import Callable
+
 from steelyard.base.metrics import DURATION_BOUNDS_S, FIRST_TOKEN_BOUNDS_S, PER_TOKEN_BOUNDS_S, Registry, observe
 from steelyard.canon.receipt import Receipt
 
@@ -31,12 +33,34 @@ class Meter:
         self.backend_errors = registry.counter(
             "llm_backend_errors_total", "Failures of upstreams.", ("model", "backend")
         )
+        self.attempts_failed = registry.counter(
+            "llm_attempts_failed_total", "Attempts upstream that failed.", ("backend", "error_code")
+        )
+        self.breaker_open = registry.gauge(
+            "llm_breaker_open", "Gateway processes that leave a failing target alone.", ("backend",)
+        )
+        self.breaker_changes = registry.counter(
+            "llm_breaker_changes_total", "Changes of a target's breaker.", ("backend", "state")
+        )
         self._series: dict[tuple[str, str, str, bool], CallSeries] = {}
         self.connections = registry.gauge("gateway_connections", "Open client connections.", ())
 
     def refused(self, workspace: str, model: str, operation: str, status: int, code: str) -> None:
         """A call that reached no model."""
         self.requests.add((workspace, model, operation, "HTTP", str(status), code))
+
+    def attempt_failed(self, backend: str, code: str) -> None:
+        """One attempt of a call, which may yet succeed."""
+        self.attempts_failed.add((backend, code))
+
+    def breaker_cells(self, backend: str) -> Callable[[str], None]:
+        """What a target's breaker calls when it changes."""
+
+        def changed(state: str) -> None:
+            self.breaker_changes.add((backend, state))
+            self.breaker_open.set((backend,), 0 if state == "closed" else 1)
+
+        return changed
 
     def series(self, workspace: str, model: str, operation: str, is_stream: bool) -> "CallSeries":
         """The cells of one kind of call, looked up once per call."""

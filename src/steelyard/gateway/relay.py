@@ -1,79 +1,55 @@
-"""The call to the target and the way of its answer to the client.
+"""Where attempts go: the choice of targets, connections to them, and what follows a failure.
 
-Same dialect on both sides: bytes pass through, read by a tap. Nothing is tried again once a byte has gone downstream.
+A failed attempt goes to another target at once, or back to the same one after a pause, as long as nothing has gone
+downstream, the route allows more attempts and the caller's deadline has not passed.
 """
 
 import asyncio
-import contextlib
-import logging
-from collections.abc import Callable
-from dataclasses import dataclass
-
-import msgspec
+import random
+from collections.abc import Sequence
 
 from steelyard.base.clock import monotonic
 from steelyard.base.errors import Fault, fault
 from steelyard.canon.model import Target
 from steelyard.dialects.dialect import Dialect
-from steelyard.dialects.openai_errors import read_refusal
-from steelyard.gateway.call import ABANDONED, BROKEN, COMPLETED, Call, estimate_answer_tokens
-from steelyard.gateway.exchange import Exchange, Headers
-from steelyard.upstream.pool import (
-    ConnectError,
-    Connection,
-    Flight,
-    OriginPool,
-    Pool,
-    PoolError,
-    TimedOut,
-    parse_origin,
-)
+from steelyard.gateway.attempt import Attempt, Route
+from steelyard.gateway.call import Call
+from steelyard.gateway.exchange import Exchange
+from steelyard.gateway.health import TargetHealth
+from steelyard.gateway.journey import Conclude, Journey, Stream, Whole
+from steelyard.gateway.meter import Meter
+from steelyard.policy.retry import backoff_s, may_go_elsewhere, may_repeat
+from steelyard.policy.routing import choose
+from steelyard.upstream.pool import ConnectError, Connection, Pool, parse_origin
 from steelyard.upstream.providers.openai import request_head
 
 #: A local engine may be loading or restarting: calls wait this long for it.
 ENGINE_WAIT_S = 30.0
 ENGINE_POLL_S = 0.1
-#: Refusals longer than this are not worth reading.
-MAX_REFUSAL_BYTES = 262_144
-
 #: Targets are new objects with every snapshot; old routes must not pile up.
 MAX_ROUTES = 512
-log = logging.getLogger("steelyard.gateway")
+MAX_RETRY_AFTER_S = 60.0
 
-_JSON = (b"content-type", b"application/json")
-_SSE_HEADERS: Headers = [
-    (b"content-type", b"text/event-stream;charset=UTF-8"),
-    (b"cache-control", b"no-cache"),
-    (b"x-accel-buffering", b"no"),
-]
-
-
-class ClientGone(Exception):
-    """The client went away before its call was sent."""
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """What every call to one target by one dialect has in common, made once."""
-
-    target: Target
-    origin: OriginPool
-    head: bytes
-    headers: Headers
-
-
-#: Told once how a call ended: None when it was answered or its client left, a fault when nothing has gone downstream.
-Conclude = Callable[[Fault | None], None]
+_random = random.random
 
 
 class Relay:
     """Carries calls to targets over one pool."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, meter: Meter) -> None:
         self._pool = pool
+        self._meter = meter
         self._routes: dict[tuple[int, str], Route] = {}
+        #: By what a target is, since its object is new with every snapshot.
+        self._health: dict[tuple[str, str, str], TargetHealth] = {}
         self._loop = asyncio.get_running_loop()
         self._connecting: set[asyncio.Task[None]] = set()
+        self.now = self._loop.time
+
+    def __repr__(self) -> str:
+        return f"<Relay to {len(self._health)} targets [{len(self._connecting)} connecting]>"
+
+    # routes
 
     def _route(self, target: Target, dialect: Dialect) -> Route:
         # hashing a target's every field would cost more than the rest of the look-up; the route keeps the target alive,
@@ -89,267 +65,164 @@ class Relay:
 
     def _make_route(self, target: Target, dialect: Dialect) -> Route:
         origin = parse_origin(target.base_url)
-        pool = self._pool.origin(origin)
-        pool.chunk_timeout_s = target.chunk_timeout_s
+        head = request_head(target, origin, dialect.upstream_path)
         headers = [(b"x-steelyard-target", target.label.encode()), (b"x-steelyard-attempts", b"1")]
-        return Route(target, pool, request_head(target, origin, dialect.upstream_path), headers)
+        return Route(target, self._pool.origin(origin), head, headers, self.health(target))
+
+    def health(self, target: Target) -> TargetHealth:
+        """What is known of a target."""
+        key = (target.provider, target.model, target.base_url)
+        found = self._health.get(key)
+        if found is None:
+            state = self._meter.breaker_cells(target.label)
+            found = self._health[key] = TargetHealth(target.max_concurrency, target.has_breaker, state)
+        found.max_concurrency, found.has_breaker = target.max_concurrency, target.has_breaker
+        return found
+
+    # the first attempt
 
     def begin(self, call: Call, exchange: Exchange, dialect: Dialect, conclude: Conclude) -> None:
-        """Sends the call on its way; `conclude` is told how it ended."""
-        target, request = call.target, call.request
-        route = self._route(target, dialect)
-        # an engine host answers under any name, so nothing need be rewritten on the way back
-        name = request.model if target.is_local else target.model
-        body = dialect.encode(request, name, target.default_output_tokens)
-        head = b"%bX-Request-Id: %b\r\nContent-Length: %d\r\n\r\n" % (route.head, call.request_id.encode(), len(body))
-        shown = None if name == request.model else request.model
-        journey = (_Stream if request.is_stream else _Whole)(call, exchange, dialect, route, shown, conclude)
+        """Sends the call on its way; `conclude` is told how it ended.
+
+        Raises:
+            Fault: no target can be asked now.
+        """
+        targets = call.targets
+        if len(targets) == 1:
+            route = self._route(targets[0], dialect)
+            if not route.health.is_available and not self._may_be_asked_anyway(route.health):
+                raise self._unavailable(targets)
+        else:
+            chosen = self._pick(call, targets)
+            if chosen is None:
+                raise self._unavailable(targets)
+            route = self._route(chosen, dialect)
+        journey = (Stream if call.request.is_stream else Whole)(self, call, exchange, dialect, conclude)
+        exchange.on_disconnect = journey.on_gone
+        if call.model.hedge_after_s is not None and len(targets) > 1:
+            journey.timers.append(self._loop.call_later(call.model.hedge_after_s, self._hedge, journey))
+        self._send(journey, route)
+
+    def _pick(self, call: Call, targets: Sequence[Target]) -> Target | None:
+        chosen = choose(call.model, targets, self.health, _random)
+        if chosen is not None or not targets:
+            return chosen
+        # all are aside: one that is only throttled is better than none
+        soonest = min(targets, key=lambda target: self.health(target).wait_s())
+        return soonest if self._may_be_asked_anyway(self.health(soonest)) else None
+
+    @staticmethod
+    def _may_be_asked_anyway(health: TargetHealth) -> bool:
+        return health.is_throttled and not health.is_full
+
+    def _unavailable(self, targets: Sequence[Target]) -> Fault:
+        """Why nobody can be asked, and when to come back."""
+        healths = [self.health(target) for target in targets]
+        if any(health.is_full for health in healths):
+            return fault("overloaded", detail=" (Every target has as many calls as it may.)")
+        wait_s = min(max(min(health.wait_s() for health in healths), 1.0), MAX_RETRY_AFTER_S)
+        names = ", ".join(sorted({target.provider for target in targets}))
+        detail = f" ({names} failed lately and is tried again in {wait_s:.0f} s.)"
+        return fault("model_unavailable", retry_after_s=round(wait_s), detail=detail)
+
+    # attempts
+
+    def _send(self, journey: Journey, route: Route) -> None:
+        journey.call.attempts += 1
+        attempt = Attempt(journey, route, self.now())
+        journey.running.append(attempt)
         connection = route.origin.take_idle()
         if connection is not None:
-            journey.launch(connection, head + body, self._loop)
-            return
-        task = self._loop.create_task(self._connect(route, journey, head + body))
+            self._launch(journey, attempt, connection, is_reused=True)
+        else:
+            self.connect(journey, attempt)
+
+    def _launch(self, journey: Journey, attempt: Attempt, connection: Connection, *, is_reused: bool) -> None:
+        call, route = journey.call, attempt.route
+        request, target = call.request, route.target
+        # an engine host answers under any name, so nothing need be rewritten on the way back
+        name = request.model if target.is_local else target.model
+        body = journey.dialect.encode(request, name, call.output_cap_for(target))
+        head = b"%bX-Request-Id: %b\r\nContent-Length: %d\r\n\r\n" % (route.head, call.request_id.encode(), len(body))
+        give_up_at = min(call.give_up_at, attempt.began + target.total_timeout_s)
+        attempt.launch(
+            connection, head + body, self._loop, is_stream=journey.is_stream, is_reused=is_reused, give_up_at=give_up_at
+        )
+
+    def connect(self, journey: Journey, attempt: Attempt) -> None:
+        """Sends an attempt over a new connection."""
+        task = self._loop.create_task(self._connect(journey, attempt))
         self._connecting.add(task)
         task.add_done_callback(self._connecting.discard)
 
-    async def _connect(self, route: Route, journey: "_Journey", data: bytes) -> None:
+    async def _connect(self, journey: Journey, attempt: Attempt) -> None:
         try:
-            connection = await self._acquire(route.origin, route.target, journey.exchange)
+            connection = await self._acquire(journey, attempt)
         except Fault as failure:
-            journey.conclude(failure)
-        except ClientGone:
-            journey.on_gone()
-        else:
-            journey.launch(connection, data, self._loop)
+            journey.arrived(attempt, failure.with_traceback(None))
+            return
+        if connection is None or journey.is_over or attempt not in journey.running:
+            if connection is not None:
+                attempt.route.origin.give_back(connection)
+            return
+        self._launch(journey, attempt, connection, is_reused=False)
 
-    async def _acquire(self, origin: OriginPool, target: Target, exchange: Exchange) -> Connection:
+    async def _acquire(self, journey: Journey, attempt: Attempt) -> Connection | None:
+        """A connection; None where nobody wants it any more."""
+        origin, target = attempt.route.origin, attempt.route.target
         give_up_at = monotonic() + (ENGINE_WAIT_S if target.is_local else 0.0)
         while True:
             try:
-                return await origin.acquire(target.connect_timeout_s)
+                return await origin.acquire(target.connect_timeout_s, is_new=attempt.is_reused)
             except ConnectError as exc:
-                if exchange.is_disconnected:
-                    raise ClientGone from None
+                if journey.is_over:
+                    return None
                 if not target.is_local:
                     raise fault("bad_gateway", detail=f" ({target.provider}: {exc})") from exc
                 if monotonic() > give_up_at:
                     raise fault("model_unavailable", detail=" (Its engine does not answer.)") from exc
             await asyncio.sleep(ENGINE_POLL_S)
 
+    # what follows a failure
 
-class _Journey:
-    """One request on one connection. Everything happens in callbacks of the pool and of the exchange."""
-
-    __slots__ = ("call", "conclude", "connection", "dialect", "exchange", "flight", "route", "shown_model")
-
-    def __init__(
-        self,
-        call: Call,
-        exchange: Exchange,
-        dialect: Dialect,
-        route: Route,
-        shown_model: str | None,
-        conclude: Conclude,
-    ) -> None:
-        self.call = call
-        self.exchange = exchange
-        self.dialect = dialect
-        self.route = route
-        self.shown_model = shown_model
-        self.conclude = conclude
-        self.connection: Connection
-        self.flight: Flight
-
-    def launch(self, connection: Connection, data: bytes, loop: asyncio.AbstractEventLoop) -> None:
-        """Sends the request."""
-        self.connection = connection
-        self.flight = Flight(self.on_end, loop.time() + self.route.target.first_byte_timeout_s)
-        self.prepare()
-        if self.exchange.is_disconnected:
-            connection.abort()
-            self.on_gone()
-            return
-        self.exchange.on_disconnect = self.on_gone
-        connection.start(data, self.flight)
-
-    def prepare(self) -> None:
-        """What a kind of journey sets up before it is launched."""
-
-    def headers(self) -> Headers:
-        return [(b"x-request-id", self.call.request_id.encode()), *self.route.headers]
-
-    def on_gone(self) -> None:
-        """The client has left: the upstream sees its connection close, and what was delivered is settled."""
-        flight = getattr(self, "flight", None)
-        if flight is not None and self.connection.flight is flight:
-            self.connection.abort()
-        with contextlib.suppress(Fault):
-            self.abandon()
-        self.conclude(None)
-
-    def abandon(self) -> None:
-        self.call.settle(None, status=499, failure=fault("client_disconnect"), outcome=ABANDONED)
-
-    def on_end(self, error: PoolError | None) -> None:
-        """The pool's word on the call. A frame of its own: nothing may escape into the parser."""
-        exchange = self.exchange
-        exchange.on_disconnect = None
-        exchange.on_pressure = None
-        failure: Fault | None = None
-        try:
-            self.arrive(None if error is None else self.explain(error))
-        except Fault as exc:
-            # its traceback holds this frame, which holds the fault
-            failure = exc.with_traceback(None)
-        except Exception:
-            log.exception("call failed", extra={"request_id": self.call.request_id})
-            failure = fault("internal_error")
-        self.conclude(failure)
-
-    def explain(self, error: PoolError) -> Fault:
-        """A pool error as a fault."""
-        if isinstance(error, TimedOut):
-            return fault("upstream_timeout")
-        if self.route.target.is_local:
-            return fault("model_unavailable", detail=" (Its engine stopped.)")
-        return fault("bad_gateway", detail=f" ({self.route.target.provider}: {error})")
-
-    def arrive(self, failure: Fault | None) -> None:
-        """The answer is whole, or will never be. Raises the fault where nothing has gone downstream."""
-        raise NotImplementedError
-
-    def refusal(self) -> Fault:
-        """An error answer of the upstream as a fault."""
-        answer = self.flight.answer
-        try:
-            body = msgspec.json.decode(answer.body[:MAX_REFUSAL_BYTES])
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            body = None
-        return read_refusal(
-            answer.status, answer.headers, body if isinstance(body, dict) else None, self.route.target.provider
-        )
-
-
-class _Whole(_Journey):
-    """An answer in one piece."""
-
-    __slots__ = ()
-
-    def arrive(self, failure: Fault | None) -> None:
-        if failure is not None:
-            raise failure
-        answer = self.flight.answer
-        if answer.status != 200:
-            raise self.refusal()
-        reply = self.dialect.read_reply(answer.body)
-        if reply.error is not None:
-            raise reply.error
-        body = answer.body if self.shown_model is None else self.dialect.rename_reply(answer.body, self.shown_model)
-        self.call.settle(reply.usage, counted_tokens=estimate_answer_tokens(reply.answer_bytes))
-        self.exchange.send(200, [_JSON, *self.headers()], body)
-
-
-class _Stream(_Journey):
-    """An answer in pieces."""
-
-    __slots__ = ("is_ended", "is_started", "tap")
-
-    def prepare(self) -> None:
-        self.is_started = False
-        self.is_ended = False
-        self.tap = self.dialect.open_tap(not self.call.request.wants_usage, self.shown_model)
-        self.flight.on_body = self.on_body
-        self.exchange.on_pressure = self.connection.pause
-
-    def on_body(self, chunk: bytes) -> None:
-        """A piece from the upstream. Runs inside the parser, so nothing may be raised from here."""
-        if self.is_ended:
-            return
-        try:
-            if not self.is_started and not self.start(chunk):
-                return
-            out = self.tap.feed(chunk)
-            if self.tap.is_done:
-                self.end(out)
-            elif out:
-                self.exchange.write(out)
-        except Fault as failure:
-            self.give_up(failure)
-        except Exception:
-            log.exception("stream failed", extra={"request_id": self.call.request_id})
-            self.give_up(fault("stream_broken"))
-
-    def give_up(self, failure: Fault) -> None:
-        """Nothing more is read from the upstream."""
-        self.connection.abort()
-        self.exchange.on_disconnect = None
-        self.exchange.on_pressure = None
-        self.break_off(failure)
-        self.conclude(None)
-
-    def start(self, chunk: bytes) -> bool:
-        """Sends the head downstream, if this is a stream at all."""
-        answer = self.flight.answer
-        if answer.status != 200 or b"event-stream" not in answer.headers.get(b"content-type", b""):
-            self.flight.on_body = None
-            self.flight.parts.append(chunk)
+    def go_on(self, journey: Journey, attempt: Attempt, failure: Fault) -> bool:
+        """Whether the journey goes on after a failed attempt: a twin still runs, another target is asked, or a pause is made."""
+        call, target = journey.call, attempt.route.target
+        call.note_failure(target, failure, self.now() - attempt.began)
+        self._meter.attempt_failed(target.label, failure.slug)
+        if journey.running:
+            return True
+        if call.attempts >= call.model.max_attempts or not may_go_elsewhere(failure) or self.now() >= call.give_up_at:
             return False
-        self.is_started = True
-        self.call.first_at = monotonic()
-        self.exchange.start(200, _SSE_HEADERS + self.headers())
+        untried = [one for one in call.targets if not call.has_tried(one)]
+        chosen = choose(call.model, untried, self.health, _random) if untried else None
+        if chosen is not None:
+            self._send(journey, self._route(chosen, journey.dialect))
+            return True
+        if not may_repeat(failure):
+            return False
+        pause_s = backoff_s(call.attempts, failure, _random)
+        if pause_s is None or self.now() + pause_s >= call.give_up_at:
+            return False
+        journey.timers.append(self._loop.call_later(pause_s, self._resume, journey, failure))
         return True
 
-    def arrive(self, failure: Fault | None) -> None:
-        if not self.is_started:
-            raise failure or (self.refusal() if self.flight.answer.status != 200 else _no_stream())
-        if self.is_ended:
+    def _resume(self, journey: Journey, failure: Fault) -> None:
+        chosen = self._pick(journey.call, journey.call.targets)
+        if chosen is None:
+            # the breaker has opened meanwhile: what the last attempt said is the better answer
+            journey.finish(failure)
+        else:
+            self._send(journey, self._route(chosen, journey.dialect))
+
+    def _hedge(self, journey: Journey) -> None:
+        """Asks a second target where the first has not answered yet."""
+        call = journey.call
+        has_begun = any(one.first_s is not None for one in journey.running)
+        if journey.is_over or has_begun or not journey.running or call.attempts >= call.model.max_attempts:
             return
-        if failure is not None:
-            self.break_off(failure)
-        else:
-            self.finish()
-
-    def end(self, out: bytes) -> None:
-        """The end mark came: record first, then let it go."""
-        failure = self.tap.error
-        self.is_ended = True
-        try:
-            self.settle(200 if failure is None else failure.status, failure, COMPLETED if failure is None else BROKEN)
-        except Fault as problem:
-            # not recorded, so not finished: the client learns of it in place of the end mark
-            self.exchange.end(self.dialect.render_stream_error(problem, self.call.request_id))
-            return
-        self.exchange.end(out)
-
-    def finish(self) -> None:
-        """The upstream ended without its end mark."""
-        out = self.tap.flush()
-        if self.tap.is_done or self.tap.error is not None:
-            self.end(out)
-        elif self.tap.usage is not None:
-            self.end(out + b"data: [DONE]\n\n")
-        else:
-            if out:
-                self.exchange.write(out)
-            self.break_off(fault("stream_broken"))
-
-    def break_off(self, failure: Fault) -> None:
-        """Tells the client in the stream that there will be no more."""
-        self.is_ended = True
-        with contextlib.suppress(Fault):
-            self.settle(failure.status, failure, BROKEN)
-        self.exchange.end(self.dialect.render_stream_error(failure, self.call.request_id))
-
-    def abandon(self) -> None:
-        if getattr(self, "is_started", False):
-            self.settle(499, fault("client_disconnect"), ABANDONED)
-        else:
-            super().abandon()
-
-    def settle(self, status: int, failure: Fault | None, outcome: str) -> None:
-        tap = self.tap
-        self.call.settle(tap.usage, status=status, failure=failure, outcome=outcome, counted_tokens=tap.pieces)
-
-
-def _no_stream() -> Fault:
-    return fault("bad_gateway", detail=" (A stream was asked for, something else came.)")
+        asked = {id(one.route.target) for one in journey.running}
+        others = [one for one in call.targets if id(one) not in asked and not call.has_tried(one)]
+        chosen = choose(call.model, others, self.health, _random) if others else None
+        if chosen is not None:
+            self._send(journey, self._route(chosen, journey.dialect))

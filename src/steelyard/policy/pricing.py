@@ -1,5 +1,7 @@
 """What a call costs, and what it may cost at most. Rounded up once, at the end."""
 
+from collections.abc import Sequence
+
 from steelyard.canon.model import Price, Target
 from steelyard.canon.request import ModelRequest
 from steelyard.canon.usage import Usage
@@ -18,14 +20,21 @@ def cost_micros(price: Price, usage: Usage) -> int:
         + usage.cached_tokens * cached_price
         + usage.completion_tokens * price.output_micros
     )
+    if price.reasoning_micros is not None:
+        total += min(usage.reasoning_tokens, usage.completion_tokens) * (price.reasoning_micros - price.output_micros)
     return -(-total // PRICE_UNIT_TOKENS)
 
 
-def hold_for(request: ModelRequest, target: Target) -> tuple[int, int]:
-    """The most a call may take: (tokens, micro-units)."""
-    cap = request.output_cap_tokens or target.default_output_tokens or target.max_output_tokens
-    output_tokens = request.n * (cap or UNCAPPED_OUTPUT_TOKENS)
+def hold_for(request: ModelRequest, targets: Sequence[Target]) -> tuple[int, int]:
+    """The most a call may take, whichever of the targets answers: (tokens, micro-units)."""
     prompt_tokens = request.prompt_bound_tokens()
-    price = target.price
-    total = prompt_tokens * price.input_micros + output_tokens * price.output_micros
-    return prompt_tokens + output_tokens, -(-total // PRICE_UNIT_TOKENS)
+    tokens = micros = 0
+    for target in targets:
+        cap = request.output_cap_tokens or target.default_output_tokens or target.max_output_tokens
+        output_tokens = request.n * (cap or UNCAPPED_OUTPUT_TOKENS)
+        price = target.price
+        output_price = max(price.output_micros, price.reasoning_micros or 0)
+        total = prompt_tokens * price.input_micros + output_tokens * output_price
+        tokens = max(tokens, prompt_tokens + output_tokens)
+        micros = max(micros, -(-total // PRICE_UNIT_TOKENS))
+    return tokens, micros

@@ -1,7 +1,10 @@
-"""From a model's name to the target that answers, and what that target can honour."""
+"""From a model's name to the targets that can answer, and which of them is asked next. Values in, values out."""
 
-from steelyard.base.errors import fault
-from steelyard.canon.model import Model, Target
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from steelyard.base.errors import Fault, fault
+from steelyard.canon.model import FASTEST, Model, Target
 from steelyard.canon.request import ModelRequest
 
 _MEDIA = frozenset({"image", "audio", "video", "file"})
@@ -15,31 +18,91 @@ _REFUSALS = {
 _NO_MODEL = " This server has no model yet: `steelyard models pull` gets the embedded one, [providers] adds a vendor's."
 
 
-def resolve(models: dict[str, Model], request: ModelRequest) -> Target:
-    """The target for a call.
+class Health(Protocol):
+    """What a choice needs to know of a target's recent past."""
+
+    @property
+    def is_available(self) -> bool:
+        """Whether a call may be sent now: its breaker lets it through, it is not throttled, and it has room."""
+        ...
+
+    @property
+    def score(self) -> float:
+        """Expected seconds to the first byte, failures counted as slowness; lower is better."""
+        ...
+
+
+def resolve(models: dict[str, Model], request: ModelRequest) -> tuple[Model, tuple[Target, ...]]:
+    """The model of a call, and those of its targets that can honour every field of it.
 
     Raises:
-        Fault: `model_not_found`, or the documented refusal of what the target cannot do.
+        Fault: `model_not_found`, or the documented refusal of what no target can do.
     """
     model = models.get(request.model)
     if model is None:
         raise fault("model_not_found", model=_shown(request.model), param="model", detail="" if models else _NO_MODEL)
-    target = model.targets[0]
+    targets = model.targets
+    if len(targets) == 1:
+        refusal = refuse(targets[0], request)
+        if refusal is not None:
+            raise refusal
+        return model, targets
+    refusals = [refuse(target, request) for target in targets]
+    able = tuple(target for target, refusal in zip(targets, refusals, strict=True) if refusal is None)
+    if not able:
+        # the first target is the one that the route prefers: what it lacks is the most useful to know
+        raise next(refusal for refusal in refusals if refusal is not None)
+    return model, able
+
+
+def refuse(target: Target, request: ModelRequest) -> Fault | None:
+    """Why a target cannot take a call; None where it can."""
     if request.operation not in target.operations:
-        raise fault("model_operation_mismatch", model=request.model, operation=request.operation, param="model")
+        return fault("model_operation_mismatch", model=request.model, operation=request.operation, param="model")
     if request.needs:
-        _check_needs(request, target)
+        for need in sorted(request.needs.difference(target.capabilities)):
+            slug = _REFUSALS.get(need)
+            if slug is not None:
+                return fault(slug, model=request.model)
     limit = target.max_output_tokens
     if limit is not None and request.output_cap_tokens is not None and request.output_cap_tokens > limit:
-        raise fault("max_tokens_range", limit=limit, param="max_tokens")
-    return target
+        return fault("max_tokens_range", limit=limit, param="max_tokens")
+    return None
 
 
-def _check_needs(request: ModelRequest, target: Target) -> None:
-    for need in sorted(request.needs - set(target.capabilities)):
-        slug = _REFUSALS.get(need)
-        if slug is not None:
-            raise fault(slug, model=request.model)
+def choose(
+    model: Model, targets: Sequence[Target], health_of: Callable[[Target], Health], random: Callable[[], float]
+) -> Target | None:
+    """The target to ask next: the best priority that has one available, and within it by weight.
+
+    With the strategy `fastest`, two are drawn by weight and the one with the better score is taken: nearly as good as always
+    taking the best, without sending every call to it at once.
+
+    Args:
+        random: numbers in [0, 1).
+
+    Returns:
+        None where no target is available now.
+    """
+    available = [target for target in targets if health_of(target).is_available]
+    if len(available) <= 1:
+        return available[0] if available else None
+    best = min(target.priority for target in available)
+    group = [target for target in available if target.priority == best]
+    first = _draw(group, random)
+    if model.strategy != FASTEST or len(group) == 1:
+        return first
+    second = _draw([target for target in group if target is not first], random)
+    return second if health_of(second).score < health_of(first).score else first
+
+
+def _draw(group: list[Target], random: Callable[[], float]) -> Target:
+    mark = random() * sum(target.weight for target in group)
+    for target in group:
+        mark -= target.weight
+        if mark < 0:
+            return target
+    return group[-1]
 
 
 def _shown(name: str) -> str:

@@ -50,6 +50,7 @@ async def insert_receipts(
 
 #: A row's columns: the receipt's fields in their order, then what settling adds.
 _COLUMNS = (*Receipt.__struct_fields__, "free_tokens_used", "charged_micros", "settled_us")
+assert Receipt.__struct_fields__[-1] == "failed_attempts"
 _INSERT = insert(receipt).values({name: bindparam(name) for name in _COLUMNS})
 
 
@@ -85,7 +86,8 @@ def _settled(one: Receipt, free_left: dict[str, int], now_us: int) -> tuple[Any,
     if free:
         free_left[one.workspace] -= free
     charged = -(-one.cost_micros * (total - free) // total) if total else one.cost_micros
-    return (*msgspec.structs.astuple(one), free, charged, now_us)
+    failed = msgspec.json.encode(one.failed_attempts).decode() if one.failed_attempts else None
+    return (*msgspec.structs.astuple(one)[:-1], failed, free, charged, now_us)
 
 
 async def find_receipt(connection: AsyncConnection, request_id: str) -> dict[str, Any] | None:

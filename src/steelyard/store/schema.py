@@ -80,6 +80,8 @@ receipt = Table(
     Column("charged_micros", BigInteger, nullable=False),
     Column("client_request_id", Text),
     Column("settled_us", BigInteger, nullable=False),
+    #: JSON list; null where the first attempt answered
+    Column("failed_attempts", Text),
     Index("ix_receipt_workspace_started_us", "workspace", "started_us"),
 )
 

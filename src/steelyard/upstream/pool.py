@@ -18,6 +18,7 @@ import httptools
 MAX_CONNECTIONS = 1024  # per origin
 IDLE_S = 4.0  # below the keep-alive time of common servers (uvicorn: 5 s)
 SWEEP_S = 0.5
+CHUNK_TIMEOUT_S = 120.0
 MAX_BUFFERED_ANSWER_BYTES = 64 * 1024 * 1024
 
 
@@ -92,7 +93,7 @@ class Flight:
     every call would stall the process for milliseconds, each time the collector comes for them.
     """
 
-    __slots__ = ("answer", "deadline", "on_body", "on_end", "parts", "size")
+    __slots__ = ("answer", "chunk_timeout_s", "deadline", "give_up_at", "on_body", "on_end", "parts", "size")
 
     def __init__(self, on_end: Callable[["PoolError | None"], None], deadline: float) -> None:
         self.answer = Answer()
@@ -100,8 +101,11 @@ class Flight:
         self.on_end = on_end
         #: Takes the body in parts; None keeps it for `answer.body`.
         self.on_body: Callable[[bytes], None] | None = None
-        #: loop time
+        #: Loop times: of the next sign of life, and of the whole answer.
         self.deadline = deadline
+        self.give_up_at = float("inf")
+        #: Between two pieces of a streamed answer.
+        self.chunk_timeout_s = CHUNK_TIMEOUT_S
         self.parts: list[bytes] = []
         self.size = 0
 
@@ -195,7 +199,7 @@ class Connection(asyncio.Protocol):
         if flight is None:
             return
         if flight.on_body is not None:
-            flight.deadline = self._loop.time() + self._pool.chunk_timeout_s
+            flight.deadline = min(self._loop.time() + flight.chunk_timeout_s, flight.give_up_at)
             flight.on_body(body)
             return
         flight.parts.append(body)
@@ -255,7 +259,7 @@ class Connection(asyncio.Protocol):
         else:
             self.transport.resume_reading()
         if self.flight is not None:
-            self.flight.deadline = self._loop.time() + self._pool.chunk_timeout_s
+            self.flight.deadline = min(self._loop.time() + self.flight.chunk_timeout_s, self.flight.give_up_at)
 
     def abort(self) -> None:
         """Ends the call under way; the upstream sees the connection close."""
@@ -278,7 +282,6 @@ class OriginPool:
     def __init__(self, origin: Origin, tls: ssl.SSLContext | None, *, max_connections: int = MAX_CONNECTIONS) -> None:
         self.origin = origin
         self.loop = asyncio.get_running_loop()
-        self.chunk_timeout_s = 120.0
         self._tls = tls
         self._idle: deque[Connection] = deque()
         self._all: set[Connection] = set()
@@ -297,14 +300,17 @@ class OriginPool:
                 return connection
         return None
 
-    async def acquire(self, connect_timeout_s: float) -> Connection:
+    async def acquire(self, connect_timeout_s: float, *, is_new: bool = False) -> Connection:
         """A connection of one's own, idle or new.
+
+        Args:
+            is_new: an idle one will not do.
 
         Raises:
             ConnectError: none could be made in time.
         """
         while True:
-            if (connection := self.take_idle()) is not None:
+            if not is_new and (connection := self.take_idle()) is not None:
                 return connection
             if len(self._all) + self._connecting < self._max:
                 return await self._connect(connect_timeout_s)

@@ -83,13 +83,15 @@ class Sink:
 
 def make_core(pool: Pool, sink: Sink, port: int) -> Core:
     admission = Admission(Source())
-    target = Target(provider="p", model="m", base_url=f"http://127.0.0.1:{port}/v1")
+    target = Target(provider="p", model="m", base_url=f"http://127.0.0.1:{port}/v1", has_breaker=False)
     admission.snapshot = Snapshot(
-        models={"m": Model(name="m", targets=(target,))}, workspaces={"w": Workspace(name="w", is_activated=True)}
+        models={"m": Model(name="m", targets=(target,), max_attempts=1)},
+        workspaces={"w": Workspace(name="w", is_activated=True)},
     )
     admission.fresh_at = monotonic()
     admission._cache[digest(KEY)] = Grant(key_id="k", workspace="w")
-    return Core(admission, Relay(pool), sink, Meter(Registry()), None, max_body_bytes=10**6)  # type: ignore[arg-type]
+    meter = Meter(Registry())
+    return Core(admission, Relay(pool, meter), sink, meter, None, max_body_bytes=10**6)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

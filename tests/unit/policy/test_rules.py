@@ -67,7 +67,7 @@ def test_networks() -> None:
 def test_routing() -> None:
     """Unknown names, unfit operations and unmet needs are refused with the documented rows."""
     models = {"m": Model(name="m", targets=(TARGET,))}
-    assert routing.resolve(models, request()) is TARGET
+    assert routing.resolve(models, request())[1] == (TARGET,)
     assert slug(routing.resolve, {}, request()) == "model_not_found"
     only_chat = Target(provider="p", model="m", base_url="http://x", operations=("completions",))
     assert slug(routing.resolve, {"m": Model(name="m", targets=(only_chat,))}, request()) == "model_operation_mismatch"
@@ -96,7 +96,7 @@ def test_cost_is_rounded_up_once() -> None:
 )
 def test_hold_is_an_upper_bound(prompt: int, cached: int, completion: int, n: int, cap: int) -> None:
     """Whatever a call within its cap takes, its hold was no less."""
-    tokens, micros = pricing.hold_for(request(n=n, output_cap_tokens=cap), TARGET)
+    tokens, micros = pricing.hold_for(request(n=n, output_cap_tokens=cap), (TARGET,))
     usage = Usage(prompt_tokens=prompt, cached_tokens=min(cached, prompt), completion_tokens=min(completion, n * cap))
     assert usage.total_tokens <= tokens
     assert pricing.cost_micros(TARGET.price, usage) <= micros

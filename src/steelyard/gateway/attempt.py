@@ -1,0 +1,138 @@
+"""One request to one target. It belongs to a journey, which may make several; the target's health hears how it ended."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Protocol
+
+from steelyard.base.errors import Fault, fault
+from steelyard.canon.model import Target
+from steelyard.gateway.exchange import Headers
+from steelyard.gateway.health import TargetHealth
+from steelyard.policy.retry import may_go_elsewhere
+from steelyard.upstream.pool import Broken, Connection, Flight, OriginPool, PoolError, TimedOut
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What every call to one target by one dialect has in common, made once."""
+
+    target: Target
+    origin: OriginPool
+    head: bytes
+    headers: Headers
+    health: TargetHealth
+
+
+class Traveller(Protocol):
+    """Who waits for an attempt."""
+
+    def arrived(self, attempt: Attempt, failure: Fault | None) -> None:
+        """The answer is whole, or will never be."""
+        ...
+
+    def piece(self, attempt: Attempt, chunk: bytes) -> None:
+        """A part of a streamed answer."""
+        ...
+
+    def resend(self, attempt: Attempt) -> None:
+        """The connection was kept alive too long and died before it carried anything: a new one is wanted."""
+        ...
+
+
+class Attempt:
+    """A request on its way. Everything happens in callbacks of the pool."""
+
+    __slots__ = ("_is_reported", "began", "connection", "first_s", "flight", "is_reused", "journey", "route")
+
+    def __init__(self, journey: Traveller, route: Route, now: float) -> None:
+        self.journey = journey
+        self.route = route
+        self.began = now
+        #: seconds to the first byte of the answer, None before it
+        self.first_s: float | None = None
+        self.connection: Connection | None = None
+        self.flight: Flight | None = None
+        self.is_reused = False
+        self._is_reported = False
+        route.health.began()
+
+    def __repr__(self) -> str:
+        return f"<Attempt at {self.route.target.label} [{'under way' if self.flight else 'connecting'}]>"
+
+    def launch(
+        self,
+        connection: Connection,
+        data: bytes,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        is_stream: bool,
+        is_reused: bool,
+        give_up_at: float,
+    ) -> None:
+        """Sends the request.
+
+        Args:
+            give_up_at: loop time at which the call as a whole is given up.
+        """
+        target = self.route.target
+        self.connection = connection
+        self.is_reused = is_reused
+        flight = self.flight = Flight(self.on_end, min(loop.time() + target.first_byte_timeout_s, give_up_at))
+        flight.give_up_at = give_up_at
+        if is_stream:
+            flight.chunk_timeout_s = target.chunk_timeout_s
+            flight.on_body = self.on_body
+        connection.start(data, flight)
+
+    def on_body(self, chunk: bytes) -> None:
+        """The pool's: a piece of the answer."""
+        self.journey.piece(self, chunk)
+
+    def on_end(self, error: PoolError | None) -> None:
+        """The pool's word on the answer."""
+        if error is None:
+            self.journey.arrived(self, None)
+        elif self.is_reused and type(error) is Broken and not self._has_begun:
+            self.journey.resend(self)
+        else:
+            self.journey.arrived(self, self._explain(error))
+
+    @property
+    def _has_begun(self) -> bool:
+        return self.flight is not None and self.flight.answer.status != 0
+
+    def _explain(self, error: PoolError) -> Fault:
+        target = self.route.target
+        if isinstance(error, TimedOut):
+            return fault("upstream_timeout")
+        if target.is_local:
+            return fault("model_unavailable", detail=" (Its engine stopped.)")
+        return fault("bad_gateway", detail=f" ({target.provider}: {error})")
+
+    def report(self, failure: Fault | None, now: float) -> None:
+        """Tells the target's health, once: a caller's mistake is no failure of the target."""
+        if self._is_reported:
+            return
+        self._is_reported = True
+        health = self.route.health
+        if failure is None or not may_go_elsewhere(failure):
+            health.succeeded(self.first_s if self.first_s is not None else now - self.began)
+        elif failure.status == 429:
+            health.throttled(failure.retry_after_s)
+        else:
+            health.failed()
+
+    def drop(self) -> None:
+        """Ends it from this side; the upstream sees its connection close."""
+        connection, flight = self.connection, self.flight
+        if connection is not None and flight is not None and connection.flight is flight:
+            connection.abort()
+        if self._is_reported:
+            return
+        self._is_reported = True
+        if self.first_s is not None:
+            self.route.health.succeeded(self.first_s)
+        else:
+            self.route.health.dropped()

@@ -1,0 +1,325 @@
+"""One call's way to an answer: the attempts it makes, and what of them reaches the client.
+
+Same dialect on both sides: bytes pass through, read by a tap. Nothing is tried again once a byte has gone downstream.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from steelyard.base.clock import monotonic
+from steelyard.base.errors import Fault, fault
+from steelyard.dialects.dialect import Dialect
+from steelyard.dialects.openai_errors import read_refusal
+from steelyard.gateway.attempt import Attempt, Route
+from steelyard.gateway.call import ABANDONED, BROKEN, COMPLETED, Call, estimate_answer_tokens
+from steelyard.gateway.exchange import Exchange, Headers
+
+if TYPE_CHECKING:
+    from steelyard.gateway.relay import Relay
+
+#: Refusals longer than this are not worth reading.
+MAX_REFUSAL_BYTES = 262_144
+
+log = logging.getLogger("steelyard.gateway")
+
+_JSON = (b"content-type", b"application/json")
+_SSE_HEADERS: Headers = [
+    (b"content-type", b"text/event-stream;charset=UTF-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+]
+
+#: Told once how a call ended: None when it was answered or its client left, a fault when nothing has gone downstream.
+Conclude = Callable[[Fault | None], None]
+
+
+class Journey:
+    """A call between its admission and its settlement."""
+
+    __slots__ = ("call", "conclude", "dialect", "exchange", "is_over", "relay", "running", "timers")
+
+    is_stream = False
+
+    def __init__(self, relay: Relay, call: Call, exchange: Exchange, dialect: Dialect, conclude: Conclude) -> None:
+        self.relay = relay
+        self.call = call
+        self.exchange = exchange
+        self.dialect = dialect
+        self.conclude = conclude
+        self.running: list[Attempt] = []
+        self.timers: list[asyncio.TimerHandle] = []
+        self.is_over = False
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self.call!r} [{len(self.running)} attempts under way]>"
+
+    # the client
+
+    def on_gone(self) -> None:
+        """The client has left: upstreams see their connections close, and what was delivered is settled."""
+        if self.is_over:
+            return
+        self.close()
+        with contextlib.suppress(Fault):
+            self.abandon()
+        self.conclude(None)
+
+    def abandon(self) -> None:
+        """Settles a call whose client left before anything was delivered."""
+        self.call.settle(None, status=499, failure=fault("client_disconnect"), outcome=ABANDONED)
+
+    def close(self) -> None:
+        """Lets go of everything; nothing more will happen."""
+        self.is_over = True
+        for timer in self.timers:
+            timer.cancel()
+        self.timers.clear()
+        running, self.running = self.running, []
+        for attempt in running:
+            attempt.drop()
+        self.exchange.on_disconnect = None
+        self.exchange.on_pressure = None
+
+    def finish(self, failure: Fault | None) -> None:
+        """The end, told once."""
+        if not self.is_over:
+            self.close()
+            self.conclude(failure)
+
+    # the attempts
+
+    def resend(self, attempt: Attempt) -> None:
+        """See `attempt.Traveller`."""
+        if not self.is_over:
+            self.relay.connect(self, attempt)
+
+    def arrived(self, attempt: Attempt, failure: Fault | None) -> None:
+        """See `attempt.Traveller`. A frame of its own: nothing may escape into the parser."""
+        if self.is_over:
+            return
+        with contextlib.suppress(ValueError):
+            self.running.remove(attempt)
+        try:
+            if failure is not None:
+                raise failure
+            self.take(attempt)
+        except Fault as exc:
+            # its traceback holds this frame, which holds the fault
+            self.fail(attempt, exc.with_traceback(None))
+        except Exception:
+            log.exception("call failed", extra={"request_id": self.call.request_id})
+            self.finish(fault("internal_error"))
+
+    def fail(self, attempt: Attempt, failure: Fault) -> None:
+        """An attempt failed with nothing downstream: another may follow."""
+        attempt.report(failure, self.relay.now())
+        if not self.relay.go_on(self, attempt, failure):
+            self.finish(failure)
+
+    def take(self, attempt: Attempt) -> None:
+        """The answer is whole. Raises the fault where nothing has gone downstream."""
+        raise NotImplementedError
+
+    def piece(self, attempt: Attempt, chunk: bytes) -> None:
+        """See `attempt.Traveller`."""
+        raise NotImplementedError
+
+    # what answers have in common
+
+    def headers(self, route: Route) -> Headers:
+        """The head lines that say what answered."""
+        headers = [(b"x-request-id", self.call.request_id.encode()), *route.headers]
+        if self.call.attempts > 1:
+            headers[-1] = (b"x-steelyard-attempts", b"%d" % self.call.attempts)
+        return headers
+
+    def shown_model(self, route: Route) -> str | None:
+        """The name to write into the answer, None where the upstream's is the caller's."""
+        target, asked = route.target, self.call.request.model
+        # an engine host answers under any name
+        return None if target.is_local or target.model == asked else asked
+
+    def refusal(self, attempt: Attempt) -> Fault:
+        """An error answer of the upstream as a fault."""
+        assert attempt.flight is not None
+        answer = attempt.flight.answer
+        try:
+            body = msgspec.json.decode(answer.body[:MAX_REFUSAL_BYTES])
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            body = None
+        provider = attempt.route.target.provider
+        return read_refusal(answer.status, answer.headers, body if isinstance(body, dict) else None, provider)
+
+
+class Whole(Journey):
+    """An answer in one piece."""
+
+    __slots__ = ()
+
+    def take(self, attempt: Attempt) -> None:
+        """See `Journey`."""
+        assert attempt.flight is not None
+        answer = attempt.flight.answer
+        if answer.status != 200:
+            raise self.refusal(attempt)
+        reply = self.dialect.read_reply(answer.body)
+        if reply.error is not None:
+            raise reply.error
+        route = attempt.route
+        shown = self.shown_model(route)
+        body = answer.body if shown is None else self.dialect.rename_reply(answer.body, shown)
+        attempt.report(None, self.relay.now())
+        self.call.target = route.target
+        try:
+            self.call.settle(reply.usage, counted_tokens=estimate_answer_tokens(reply.answer_bytes))
+        except Fault as failure:
+            # answered, but not recorded: another attempt could not be recorded either
+            self.finish(failure.with_traceback(None))
+            return
+        headers = [_JSON, *self.headers(route)]
+        exchange = self.exchange
+        self.close()
+        exchange.send(200, headers, body)
+        self.conclude(None)
+
+
+class Stream(Journey):
+    """An answer in pieces."""
+
+    __slots__ = ("is_ended", "is_started", "leader", "tap")
+
+    is_stream = True
+
+    def __init__(self, relay: Relay, call: Call, exchange: Exchange, dialect: Dialect, conclude: Conclude) -> None:
+        super().__init__(relay, call, exchange, dialect, conclude)
+        #: The attempt whose answer goes downstream.
+        self.leader: Attempt | None = None
+        self.is_started = False
+        self.is_ended = False
+
+    def close(self) -> None:
+        """See `Journey`."""
+        super().close()
+        # the attempt holds the journey: no cycle may outlive the call
+        self.leader = None
+
+    def piece(self, attempt: Attempt, chunk: bytes) -> None:
+        """A piece from the upstream. Runs inside the parser, so nothing may be raised from here."""
+        if self.is_over or self.is_ended:
+            return
+        try:
+            if self.leader is not attempt and not self._lead(attempt, chunk):
+                return
+            out = self.tap.feed(chunk)
+            if self.tap.is_done:
+                self._end(out)
+            elif out:
+                self.exchange.write(out)
+        except Fault as failure:
+            self._give_up(failure)
+        except Exception:
+            log.exception("stream failed", extra={"request_id": self.call.request_id})
+            self._give_up(fault("stream_broken"))
+
+    def _lead(self, attempt: Attempt, chunk: bytes) -> bool:
+        """Sends the head downstream, if this is a stream at all and the first to answer."""
+        flight = attempt.flight
+        assert flight is not None
+        answer = flight.answer
+        if answer.status != 200 or b"event-stream" not in answer.headers.get(b"content-type", b""):
+            flight.on_body = None
+            flight.parts.append(chunk)
+            return False
+        self.leader, self.is_started = attempt, True
+        attempt.first_s = self.relay.now() - attempt.began
+        for slower in [one for one in self.running if one is not attempt]:
+            self.running.remove(slower)
+            slower.drop()
+        route, call = attempt.route, self.call
+        call.target = route.target
+        call.first_at = monotonic()
+        self.tap = self.dialect.open_tap(not call.request.wants_usage, self.shown_model(route))
+        assert attempt.connection is not None
+        self.exchange.on_pressure = attempt.connection.pause
+        self.exchange.start(200, _SSE_HEADERS + self.headers(route))
+        return True
+
+    def _give_up(self, failure: Fault) -> None:
+        """Nothing more is read from the upstream."""
+        if self.leader is not None:
+            self.leader.report(failure, self.relay.now())
+        self._break_off(failure)
+        self.finish(None)
+
+    def fail(self, attempt: Attempt, failure: Fault) -> None:
+        """See `Journey`; after the first byte there is no other attempt."""
+        if not self.is_started:
+            super().fail(attempt, failure)
+            return
+        attempt.report(failure, self.relay.now())
+        if not self.is_ended:
+            self._break_off(failure)
+        self.finish(None)
+
+    def take(self, attempt: Attempt) -> None:
+        """See `Journey`: the upstream has ended."""
+        assert attempt.flight is not None
+        if not self.is_started:
+            raise self.refusal(attempt) if attempt.flight.answer.status != 200 else _no_stream()
+        if not self.is_ended:
+            self._close_stream()
+        attempt.report(None, self.relay.now())
+        self.finish(None)
+
+    def _close_stream(self) -> None:
+        """The upstream ended without its end mark."""
+        out = self.tap.flush()
+        if self.tap.is_done or self.tap.error is not None:
+            self._end(out)
+        elif self.tap.usage is not None:
+            self._end(out + b"data: [DONE]\n\n")
+        else:
+            if out:
+                self.exchange.write(out)
+            raise fault("stream_broken")
+
+    def _end(self, out: bytes) -> None:
+        """The end mark came: record first, then let it go."""
+        failure = self.tap.error
+        self.is_ended = True
+        try:
+            self._settle(200 if failure is None else failure.status, failure, COMPLETED if failure is None else BROKEN)
+        except Fault as problem:
+            # not recorded, so not finished: the client learns of it in place of the end mark
+            self.exchange.end(self.dialect.render_stream_error(problem, self.call.request_id))
+            return
+        self.exchange.end(out)
+
+    def _break_off(self, failure: Fault) -> None:
+        """Tells the client in the stream that there will be no more."""
+        self.is_ended = True
+        with contextlib.suppress(Fault):
+            self._settle(failure.status, failure, BROKEN)
+        self.exchange.end(self.dialect.render_stream_error(failure, self.call.request_id))
+
+    def abandon(self) -> None:
+        """See `Journey`."""
+        if self.is_started:
+            self._settle(499, fault("client_disconnect"), ABANDONED)
+        else:
+            super().abandon()
+
+    def _settle(self, status: int, failure: Fault | None, outcome: str) -> None:
+        tap = self.tap
+        self.call.settle(tap.usage, status=status, failure=failure, outcome=outcome, counted_tokens=tap.pieces)
+
+
+def _no_stream() -> Fault:
+    return fault("bad_gateway", detail=" (A stream was asked for, something else came.)")

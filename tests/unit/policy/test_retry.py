@@ -1,0 +1,87 @@
+"""When an attempt is repeated, where, and after how long; and which target is chosen."""
+
+import random
+from collections import Counter
+
+import pytest
+
+from steelyard.base.errors import RelayedFault, fault
+from steelyard.canon.model import FASTEST, Model, Target
+from steelyard.policy.retry import backoff_s, may_go_elsewhere, may_repeat
+from steelyard.policy.routing import choose
+
+
+@pytest.mark.parametrize(
+    ("slug", "elsewhere", "repeat"),
+    [
+        ("limit_requests", True, True),
+        ("bad_gateway", True, True),
+        ("upstream_timeout", True, True),
+        ("inference_error", True, True),
+        ("model_unavailable", True, True),
+        ("provider_refused_key", True, False),
+        ("model_not_found", True, False),
+        ("parameter_invalid", False, False),
+        ("data_inspection_failed", False, False),
+    ],
+)
+def test_what_is_tried_again(slug: str, elsewhere: bool, repeat: bool) -> None:
+    """The catalogue's retryable rows, and what says nothing of other targets."""
+    failure = fault(slug)
+    assert (may_go_elsewhere(failure), may_repeat(failure)) == (elsewhere, repeat)
+
+
+def test_backoff_is_jittered_and_honours_retry_after() -> None:
+    """Exponential, full jitter, capped; Retry-After from below; too long a pause is none."""
+    plain = fault("bad_gateway")
+    assert [backoff_s(n, plain, lambda: 1.0) for n in (1, 2, 3, 9)] == [0.25, 0.5, 1.0, 8.0]
+    assert backoff_s(3, plain, lambda: 0.0) == 0.0
+    asks = RelayedFault("limit_requests", status=429, message="", retry_after_s=3.0)
+    assert backoff_s(1, asks, lambda: 0.5) == 3.0
+    assert backoff_s(1, RelayedFault("limit_requests", status=429, message="", retry_after_s=21), lambda: 0.5) is None
+
+
+class Health:
+    """As told."""
+
+    def __init__(self, is_available: bool = True, score: float = 0.0) -> None:
+        self.is_available = is_available
+        self.score = score
+
+
+def target(name: str, **fields: object) -> Target:
+    return Target(provider=name, model="m", base_url="http://x", **fields)  # type: ignore[arg-type]
+
+
+def test_priority_then_weight() -> None:
+    """The best priority with somebody available takes all; within it weights share."""
+    targets = (target("a", weight=3), target("b"), target("c", priority=1, weight=1000))
+    model = Model(name="m", targets=targets)
+    state = {name: Health() for name in "abc"}
+    numbers = random.Random(1).random
+
+    def draw() -> Counter[str]:
+        chosen = (choose(model, targets, lambda one: state[one.provider], numbers) for _ in range(1000))
+        return Counter(one.provider if one else "-" for one in chosen)
+
+    shares = draw()
+    assert shares["c"] == 0
+    assert 700 < shares["a"] < 800
+    state["a"].is_available = state["b"].is_available = False
+    assert draw() == {"c": 1000}
+    state["c"].is_available = False
+    assert draw() == {"-": 1000}
+
+
+def test_fastest_prefers_the_better_of_two() -> None:
+    """Of three, the slowest is never the better of two."""
+    targets = (target("quick"), target("middling"), target("slow"))
+    model = Model(name="m", targets=targets, strategy=FASTEST)
+    scores = {"quick": 0.1, "middling": 0.2, "slow": 0.3}
+    numbers = random.Random(1).random
+    shares = Counter(
+        choose(model, targets, lambda one: Health(score=scores[one.provider]), numbers).provider  # type: ignore[union-attr]
+        for _ in range(1000)
+    )
+    assert shares["slow"] == 0
+    assert 600 < shares["quick"] < 730
