@@ -18,11 +18,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import uvloop
 
+from steelyard.base.clock import now_us
 from steelyard.base.errors import SetupFault
 from steelyard.base.jsondoor import encode
 from steelyard.base.logs import open_log
 from steelyard.base.metrics import Registry
 from steelyard.base.metrics_port import open_metrics_port
+from steelyard.base.segments import get_machine_id, owner_of, stem_of
 from steelyard.canon.model import Model, Price, Target
 from steelyard.config import Provider, Settings, price_micros, resolve_secret
 
@@ -173,6 +175,7 @@ async def run_gateway(orders: Orders) -> None:
     from steelyard.dialects import openai_chat, openai_completions
     from steelyard.dialects.dialect import by_path
     from steelyard.gateway.admission import STALE_S, Admission
+    from steelyard.gateway.allowance import Allowances
     from steelyard.gateway.asgi import App
     from steelyard.gateway.core import Core
     from steelyard.gateway.face_link import FaceLink
@@ -189,9 +192,19 @@ async def run_gateway(orders: Orders) -> None:
     journal = Journal(settings.journal_dir, orders.boot_id)
     dialects = by_path((openai_chat.DIALECT, openai_completions.DIALECT))
     async with Pool() as pool:
-        face = FaceLink(pool, Origin("face", 80, unix_path=str(settings.run_dir / FACE_SOCKET)))
+        owner = owner_of(get_machine_id(Path(settings.data_dir)), stem_of(orders.boot_id, os.getpid()))
+        face = FaceLink(pool, Origin("face", 80, unix_path=str(settings.run_dir / FACE_SOCKET)), owner)
+        allowances = Allowances(face)
         admission = Admission(face, settings.server.trusted_proxies)
-        core = Core(admission, Relay(pool, meter), journal, meter, face, max_body_bytes=settings.server.max_body_bytes)
+        core = Core(
+            admission,
+            allowances,
+            Relay(pool, meter),
+            journal,
+            meter,
+            face,
+            max_body_bytes=settings.server.max_body_bytes,
+        )
         app = App(core, dialects, face, lambda: loop.time() - admission.fresh_at < STALE_S)
         config = uvicorn.Config(
             app,
@@ -212,7 +225,8 @@ async def run_gateway(orders: Orders) -> None:
             await open_metrics_port(settings.run_dir, name, registry),
             _background(
                 _die_with_parent(),
-                face.follow_changes(admission),
+                face.follow_changes(admission, allowances),
+                allowances.keep_swept(),
                 journal.keep_synced(),
                 sweep_connections(server.server_state.connections, lambda count: meter.connections.set((), count)),
             ),
@@ -233,6 +247,7 @@ async def run_face(orders: Orders) -> None:
     from steelyard.control.carrier import Carrier
     from steelyard.control.exposition import Exposition
     from steelyard.control.feed import Feed
+    from steelyard.control.leases import Leases
     from steelyard.control.tickets import Tickets
     from steelyard.upstream.pool import Origin, Pool, PoolError
     from steelyard.web.app import build_app
@@ -254,13 +269,14 @@ async def run_face(orders: Orders) -> None:
             return answer.body
 
         feed = Feed(database, catalogue)
-        carrier = Carrier(settings.journal_dir, database)
+        carrier = Carrier(settings.journal_dir, database, get_machine_id(Path(settings.data_dir)))
+        leases = Leases(database, carrier.is_alive, feed.nudge)
         # what the last run answered is in the ledger before anything new is
         await carrier.carry()
         tickets = Tickets(bytes.fromhex(orders.master_key))
         app = build_app(
             ControlApi(database, catalogue, settings.quota.free_tokens),
-            InternalApi(database, feed),
+            InternalApi(database, feed, leases),
             StatusPage(database, catalogue, tickets),
             Exposition(settings.run_dir, ask),
         )
@@ -270,9 +286,19 @@ async def run_face(orders: Orders) -> None:
             app, uds=str(path), ws="none", lifespan="off", log_config=None, access_log=False, timeout_keep_alive=75,
             timeout_graceful_shutdown=2,
         )  # fmt: skip
+
         # what was not carried stays in the journal and is carried next time
-        carrying = _repeat("carrying receipts", CARRY_S, carrier.carry)
-        sweeping = _repeat("forgetting old Idempotency-Keys", SWEEP_REPLAY_S, lambda: replay.sweep(database))
+        async def carry() -> None:
+            await carrier.carry()
+            await leases.reclaim()
+
+        carrying = _repeat("carrying receipts", CARRY_S, carry)
+
+        async def sweep() -> None:
+            await replay.sweep(database)
+            await leases.forget_old(now_us())
+
+        sweeping = _repeat("forgetting what is old", SWEEP_REPLAY_S, sweep)
         async with _background(_die_with_parent(), feed.follow(), carrying, sweeping):
             await _make_server(config).serve()
         await carrier.carry()
@@ -468,8 +494,12 @@ def main() -> None:
     import importlib
 
     role = sys.argv[1]
+    # nothing that is imported ever goes away: looking for garbage in it would take a sixth of the start
+    gc.disable()
     for module in _EARLY[role]:
         importlib.import_module(module)
+    gc.freeze()
+    gc.enable()
     orders = read_orders()
     open_log(role)
     signal.signal(signal.SIGINT, signal.SIG_IGN)

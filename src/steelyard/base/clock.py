@@ -2,7 +2,7 @@
 
 import time
 
-MICROS = 1_000_000
+from steelyard.base.units import MICROS
 
 
 def now_us() -> int:
@@ -16,3 +16,5 @@ def now_s() -> int:
 
 
 monotonic = time.monotonic
+
+__all__ = ["MICROS", "monotonic", "now_s", "now_us"]

@@ -55,6 +55,9 @@ class Fault(Exception):
         self.openai_code = row.openai_code
         self.native_code = row.native_code
         self.is_retryable = row.is_retryable
+        #: Where a limit was met: "rpm", "tpm", "concurrency" or "budget", and its `x-ratelimit-…`.
+        self.limit_name = ""
+        self.limit_headers: list[tuple[bytes, bytes]] = []
         super().__init__(self.message)
 
     @property

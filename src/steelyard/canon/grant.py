@@ -2,6 +2,11 @@
 
 import msgspec
 
+from steelyard.canon.limits import NO_LIMITS, Limits
+
+#: What happens to a call whose price nobody knows while a budget in money is in force.
+REFUSE, COUNT = "refuse", "count"
+
 
 class Grant(msgspec.Struct, frozen=True, kw_only=True):
     """The rights of one key. Empty lists allow everything."""
@@ -15,6 +20,9 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     networks: tuple[str, ...] = ()
     expires_us: int | None = None
     is_disabled: bool = False
+    limits: Limits = NO_LIMITS
+    #: The key that this one goes back to by rotation: they share one budget.
+    lineage: str = ""
 
 
 class Workspace(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,3 +30,5 @@ class Workspace(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     is_activated: bool = False
+    limits: Limits = NO_LIMITS
+    unknown_price: str = REFUSE

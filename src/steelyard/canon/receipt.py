@@ -47,3 +47,5 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     client_request_id: str | None = None
     #: The attempts before the one that `target` names, oldest first.
     failed_attempts: tuple[FailedAttempt, ...] = ()
+    #: The accounts of budgets that it is settled in.
+    accounts: tuple[str, ...] = ()

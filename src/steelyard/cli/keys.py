@@ -14,10 +14,11 @@ from steelyard.base.ids import Sighting, find_credentials
 from steelyard.base.secrets import digest
 from steelyard.cli.context import EXIT_FAILED, actor, get_settings, print_json, print_table, with_records
 from steelyard.control import keys, keys_lookup
+from steelyard.control.limits import make_limits, show_budget
 from steelyard.control.records import Records
 from steelyard.web.control_api import show_key
 
-app = App(name="keys", help="Keys: create, list, show, disable, enable, delete, rotate, scan.")
+app = App(name="keys", help="Keys: create, list, show, limit, disable, enable, delete, rotate, scan.")
 
 MAX_SCAN_BYTES = 20 * 1024 * 1024
 _SKIPPED_DIRS = frozenset({".git", "node_modules", ".venv", "__pycache__"})
@@ -37,6 +38,13 @@ def create(
     operations: str = "",
     networks: str = "",
     expires: str | None = None,
+    rpm: int | None = None,
+    tpm: int | None = None,
+    concurrency: int | None = None,
+    budget_tokens: int | None = None,
+    budget_money: str | None = None,
+    currency: str = "CNY",
+    per: Literal["day", "month", "total"] = "total",
     data_dir: Path | None = None,
     config: Path | None = None,
     json: bool = False,
@@ -59,6 +67,20 @@ def create(
         Networks it may be used from, comma separated; default any.
     expires
         How long it is good, such as 30d; default for ever.
+    rpm
+        Requests a minute.
+    tpm
+        Tokens a minute.
+    concurrency
+        Calls under way at once.
+    budget_tokens
+        Tokens that it may take in the period.
+    budget_money
+        Money that it may spend in the period, such as 12.50.
+    currency
+        The budget's currency.
+    per
+        The budget's period; days and months begin at midnight UTC.
     data_dir
         The installation's data directory.
     config
@@ -69,6 +91,10 @@ def create(
     settings = get_settings(data_dir, config)
 
     async def action(records: Records) -> keys.NewKey:
+        limits = make_limits(
+            rpm=rpm, tpm=tpm, concurrency=concurrency, budget_tokens=budget_tokens, budget_money=budget_money,
+            currency=currency, per=per,
+        )  # fmt: skip
         return await keys.create_key(
             records,
             name=name,
@@ -79,6 +105,7 @@ def create(
             operations=_split(operations),
             networks=_split(networks),
             expires_in_s=None if expires is None else keys.parse_duration_s(expires),
+            limits=limits,
         )
 
     made = with_records(settings, action)
@@ -117,12 +144,75 @@ def list_keys(
 @app.command
 def show(key_id: str, *, data_dir: Path | None = None, config: Path | None = None, json: bool = False) -> None:
     """Show a key, masked."""
-    record = with_records(get_settings(data_dir, config), lambda records: keys.get_key(records, key_id))
-    shown = show_key(record)
+
+    async def action(records: Records) -> dict[str, Any]:
+        record = await keys.get_key(records, key_id)
+        subject = f"key:{record.grant.lineage or record.grant.key_id}"
+        return {**show_key(record), "budget": await show_budget(records, subject, record.grant.limits)}
+
+    shown = with_records(get_settings(data_dir, config), action)
     if json:
         print_json(shown)
     else:
         print_table(("Field", "Value"), list(shown.items()))
+
+
+@app.command
+def limit(
+    key_id: str,
+    *,
+    rpm: int | None = None,
+    tpm: int | None = None,
+    concurrency: int | None = None,
+    budget_tokens: int | None = None,
+    budget_money: str | None = None,
+    currency: str = "CNY",
+    per: Literal["day", "month", "total"] = "total",
+    data_dir: Path | None = None,
+    config: Path | None = None,
+    json: bool = False,
+) -> None:
+    """Set what a key may take, all of it anew: what is not given is not limited.
+
+    Parameters
+    ----------
+    key_id
+        The key's id.
+    rpm
+        Requests a minute.
+    tpm
+        Tokens a minute.
+    concurrency
+        Calls under way at once.
+    budget_tokens
+        Tokens that it may take in the period.
+    budget_money
+        Money that it may spend in the period, such as 12.50.
+    currency
+        The budget's currency.
+    per
+        The budget's period; days and months begin at midnight UTC.
+    data_dir
+        The installation's data directory.
+    config
+        Configuration file.
+    json
+        Print JSON.
+    """
+
+    async def action(records: Records) -> Any:
+        limits = make_limits(
+            rpm=rpm, tpm=tpm, concurrency=concurrency, budget_tokens=budget_tokens, budget_money=budget_money,
+            currency=currency, per=per,
+        )  # fmt: skip
+        return await keys.set_limits(records, key_id, limits, actor=actor())
+
+    record = with_records(get_settings(data_dir, config), action)
+    shown = show_key(record)["limits"]
+    if json:
+        print_json(shown)
+    else:
+        print_table(("Limit", "Value"), [(name, "none" if value is None else value) for name, value in shown.items()])
 
 
 def _switch(key_id: str, data_dir: Path | None, config: Path | None, *, is_disabled: bool) -> None:

@@ -1,14 +1,17 @@
 """`steelyard workspaces` and `steelyard activate`."""
 
 from pathlib import Path
+from typing import Any, Literal
 
 from cyclopts import App
 
 from steelyard.cli.context import actor, get_settings, print_json, print_table, with_records
 from steelyard.control import workspaces
+from steelyard.control.limits import make_limits, show_budget
+from steelyard.control.records import Records
 from steelyard.web.control_api import show_workspace
 
-app = App(name="workspaces", help="Workspaces: create, list.")
+app = App(name="workspaces", help="Workspaces: create, list, show, limit.")
 
 
 @app.command
@@ -31,6 +34,83 @@ def list_workspaces(*, data_dir: Path | None = None, config: Path | None = None,
         return
     rows = [(one.name, "yes" if one.activated_us else "no", f"{one.free_tokens_left:,}") for one in found]
     print_table(("Name", "Activated", "Free tokens left"), rows)
+
+
+@app.command
+def show(name: str, *, data_dir: Path | None = None, config: Path | None = None, json: bool = False) -> None:
+    """Show a workspace with its limits and what is left of its budget."""
+
+    async def action(records: Records) -> dict[str, Any]:
+        record = await workspaces.get_workspace(records, name)
+        budget = await show_budget(records, f"workspace:{name}", record.policy.limits)
+        return {**show_workspace(record), "budget": budget}
+
+    shown = with_records(get_settings(data_dir, config), action)
+    if json:
+        print_json(shown)
+    else:
+        print_table(("Field", "Value"), list(shown.items()))
+
+
+@app.command
+def limit(
+    name: str,
+    *,
+    rpm: int | None = None,
+    tpm: int | None = None,
+    concurrency: int | None = None,
+    budget_tokens: int | None = None,
+    budget_money: str | None = None,
+    currency: str = "CNY",
+    per: Literal["day", "month", "total"] = "total",
+    unknown_price: Literal["refuse", "count"] = "refuse",
+    data_dir: Path | None = None,
+    config: Path | None = None,
+    json: bool = False,
+) -> None:
+    """Set what all keys of a workspace together may take, all of it anew: what is not given is not limited.
+
+    Parameters
+    ----------
+    name
+        The workspace.
+    rpm
+        Requests a minute.
+    tpm
+        Tokens a minute.
+    concurrency
+        Calls under way at once.
+    budget_tokens
+        Tokens that it may take in the period.
+    budget_money
+        Money that it may spend in the period, such as 12.50.
+    currency
+        The budget's currency.
+    per
+        The budget's period; days and months begin at midnight UTC.
+    unknown_price
+        With a budget in money: refuse models without a price, or count their tokens only.
+    data_dir
+        The installation's data directory.
+    config
+        Configuration file.
+    json
+        Print JSON.
+    """
+
+    async def action(records: Records) -> Any:
+        limits = make_limits(
+            rpm=rpm, tpm=tpm, concurrency=concurrency, budget_tokens=budget_tokens, budget_money=budget_money,
+            currency=currency, per=per,
+        )  # fmt: skip
+        policy = workspaces.Policy(limits=limits, unknown_price=unknown_price)
+        return await workspaces.set_policy(records, name, policy, actor=actor())
+
+    shown = show_workspace(with_records(get_settings(data_dir, config), action))["limits"]
+    if json:
+        print_json(shown)
+    else:
+        print_table(("Limit", "Value"), [(title, "none" if value is None else value) for title, value in shown.items()])
 
 
 def activate(

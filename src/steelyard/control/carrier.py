@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from steelyard.base.clock import monotonic, now_us
+from steelyard.base.segments import SUFFIX, owner_of
 from steelyard.canon.receipt import Receipt
 from steelyard.store import ledger
 from steelyard.store.database import Database
@@ -28,9 +29,10 @@ _decode, _decode_lines = _decoder.decode, _decoder.decode_lines
 class Carrier:
     """Reads the journal directory. Remembers how far it read; after a restart it reads again, which changes nothing."""
 
-    def __init__(self, directory: Path, database: Database) -> None:
+    def __init__(self, directory: Path, database: Database, machine: str = "") -> None:
         self._directory = directory
         self._database = database
+        self._machine = machine
         self._offsets: dict[str, int] = {}
         self._ask_at: dict[str, float] = {}
 
@@ -71,12 +73,18 @@ class Carrier:
             return 0
         # read for the first time, so they are new, unless an earlier run carried them and died before it knew
         with contextlib.suppress(ledger.AlreadySettled):
-            return await self._insert(receipts, are_new=True)
-        return await self._insert(receipts, are_new=False)
+            return await self._insert(receipts, name, are_new=True)
+        return await self._insert(receipts, name, are_new=False)
 
-    async def _insert(self, receipts: list[Receipt], *, are_new: bool) -> int:
+    async def _insert(self, receipts: list[Receipt], name: str, *, are_new: bool) -> int:
+        owner = owner_of(self._machine, name.rpartition("-")[0])
         async with self._database.write() as connection:
-            return await ledger.insert_receipts(connection, receipts, now_us(), are_new=are_new)
+            return await ledger.insert_receipts(connection, receipts, now_us(), owner=owner, are_new=are_new)
+
+    def is_alive(self, owner: str) -> bool:
+        """Whether a gateway lives or has left records that are not carried yet; other machines' are theirs to say."""
+        machine, _, stem = owner.partition(".")
+        return machine != self._machine or next(self._directory.glob(f"{stem}-*{SUFFIX}"), None) is not None
 
     def _read(self, lines: bytes, name: str) -> list[Receipt]:
         try:
@@ -101,7 +109,7 @@ class Carrier:
 
 
 def _segments(directory: Path) -> list[Path]:
-    return sorted(directory.glob("*.jsonl"))
+    return sorted(directory.glob(f"*{SUFFIX}"))
 
 
 def _whole_lines(data: bytes) -> bytes:

@@ -83,8 +83,12 @@ class Feed:
             self._snapshot = await take_snapshot(self._database, models)
             self._snapshot_version += 1
             self._version = version
-            self._news.set()
-            self._news = asyncio.Event()
+            self.nudge()
+
+    def nudge(self) -> None:
+        """Answers everybody who waits now."""
+        self._news.set()
+        self._news = asyncio.Event()
 
     async def wait(self, after: int, seen_snapshot: int, wait_s: float) -> tuple[News, int]:
         """What is new after a version; waits up to `wait_s` where nothing is.

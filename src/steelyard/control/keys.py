@@ -4,11 +4,15 @@ import ipaddress
 import re
 from dataclasses import dataclass
 
+import msgspec
+
 from steelyard.base import ids
 from steelyard.base.clock import MICROS, now_us
 from steelyard.base.errors import fault
 from steelyard.base.secrets import digest
 from steelyard.canon.grant import Grant
+from steelyard.canon.limits import NO_LIMITS, Limits
+from steelyard.control.limits import check_limits
 from steelyard.store import audit, changes, keys, workspaces
 from steelyard.store.database import Database
 from steelyard.store.keys import KeyRecord
@@ -73,6 +77,7 @@ async def create_key(
     operations: tuple[str, ...] = (),
     networks: tuple[str, ...] = (),
     expires_in_s: int | None = None,
+    limits: Limits = NO_LIMITS,
 ) -> NewKey:
     """Makes a key.
 
@@ -80,6 +85,7 @@ async def create_key(
         Fault: a value is out of range, or the workspace does not exist.
     """
     _check(name, kind, operations, networks)
+    check_limits(limits)
     now = now_us()
     secret = ids.new_credential(ids.ADMIN_PREFIX if kind == ADMIN else ids.KEY_PREFIX)
     grant = Grant(
@@ -91,6 +97,7 @@ async def create_key(
         operations=operations,
         networks=networks,
         expires_us=None if expires_in_s is None else now + expires_in_s * MICROS,
+        limits=limits,
     )
     record = KeyRecord(ids.mask(secret), now, digest(secret), grant)
     async with database.write() as connection:
@@ -139,6 +146,19 @@ async def set_disabled(database: Database, key_id: str, is_disabled: bool, *, ac
     return await get_key(database, key_id)
 
 
+async def set_limits(database: Database, key_id: str, limits: Limits, *, actor: str) -> KeyRecord:
+    """Replaces what a key may take; every process follows within two seconds."""
+    check_limits(limits)
+    record = await get_key(database, key_id)
+    now = now_us()
+    async with database.write() as connection:
+        await keys.set_limits(connection, key_id, limits)
+        await changes.append(connection, changes.KEY, record.digest, now)
+        detail = msgspec.json.encode(limits).decode()
+        await audit.append(connection, actor=actor, action="keys.limit", subject=key_id, detail=detail, now_us=now)
+    return await get_key(database, key_id)
+
+
 async def delete_key(database: Database, key_id: str, *, actor: str) -> KeyRecord:
     """Ends a key for good; every process follows within two seconds."""
     record = await get_key(database, key_id)
@@ -156,7 +176,9 @@ async def rotate_key(database: Database, key_id: str, grace_s: int, *, actor: st
     now = now_us()
     secret = ids.new_credential(ids.ADMIN_PREFIX if old.grant.kind == ADMIN else ids.KEY_PREFIX)
     fields = {name: getattr(old.grant, name) for name in old.grant.__struct_fields__}
-    grant = Grant(**{**fields, "key_id": ids.new_id("key")})
+    # both draw on the budget of the first of the line, or a rotation would double it
+    lineage = old.grant.lineage or old.grant.key_id
+    grant = Grant(**{**fields, "key_id": ids.new_id("key"), "lineage": lineage})
     record = KeyRecord(ids.mask(secret), now, digest(secret), grant)
     ends_us = now + grace_s * MICROS
     if old.grant.expires_us is not None:

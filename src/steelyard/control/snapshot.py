@@ -21,6 +21,14 @@ async def take_snapshot(database: Database, models: dict[str, Model]) -> Snapsho
     return Snapshot(
         version=version,
         models=models,
-        workspaces={one.name: Workspace(name=one.name, is_activated=one.activated_us is not None) for one in known},
+        workspaces={
+            one.name: Workspace(
+                name=one.name,
+                is_activated=one.activated_us is not None,
+                limits=one.policy.limits,
+                unknown_price=one.policy.unknown_price,
+            )
+            for one in known
+        },
         has_keys=has_keys,
     )

@@ -8,8 +8,8 @@ import msgspec
 from steelyard.base.clock import MICROS, now_us
 from steelyard.base.errors import fault
 from steelyard.canon.receipt import FAILED
-from steelyard.store import ledger, workspaces
-from steelyard.store.database import Database
+from steelyard.store import accounts, ledger, workspaces
+from steelyard.store.database import AsyncConnection, Database
 
 
 async def get_usage(
@@ -122,4 +122,15 @@ async def verify(database: Database) -> list[str]:
             for one in await workspaces.list_workspaces(connection)
             if one.free_tokens_granted - one.free_tokens_left != used.get(one.name, 0)
         ]
+        problems += await _check_accounts(connection)
     return problems
+
+
+async def _check_accounts(connection: AsyncConnection) -> list[str]:
+    """An account's balance is what was spent before it was opened, and the sum of the receipts settled in it."""
+    sums = await ledger.sum_by_account(connection)
+    return [
+        f"{name}: {settled} are settled, but its receipts make {opened_with + sums.get(name, 0)}"
+        for name, (opened_with, settled) in (await accounts.list_accounts(connection)).items()
+        if settled != opened_with + sums.get(name, 0)
+    ]

@@ -2,11 +2,15 @@
 
 import re
 
+import msgspec
+
 from steelyard.base.clock import now_us
 from steelyard.base.errors import fault
+from steelyard.canon.grant import COUNT, REFUSE
+from steelyard.control.limits import check_limits
 from steelyard.store import audit, changes, workspaces
 from steelyard.store.database import Database
-from steelyard.store.workspaces import WorkspaceRecord
+from steelyard.store.workspaces import Policy, WorkspaceRecord
 
 DEFAULT = "default"
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
@@ -59,6 +63,26 @@ async def activate_workspace(
     return await get_workspace(database, name), is_new
 
 
+async def set_policy(database: Database, name: str, policy: Policy, *, actor: str) -> WorkspaceRecord:
+    """Replaces what was decided for a workspace; every process follows within two seconds.
+
+    Raises:
+        Fault: a value is out of range, or there is no such workspace.
+    """
+    check_limits(policy.limits)
+    if policy.unknown_price not in (REFUSE, COUNT):
+        detail = f"unknown_price must be {REFUSE} or {COUNT}."
+        raise fault("parameter_invalid", detail=detail, param="unknown_price")
+    await get_workspace(database, name)
+    now = now_us()
+    async with database.write() as connection:
+        await workspaces.set_policy(connection, name, policy)
+        await changes.append(connection, changes.WORKSPACE, name, now)
+        detail = msgspec.json.encode(policy).decode()
+        await audit.append(connection, actor=actor, action="workspaces.limit", subject=name, detail=detail, now_us=now)
+    return await get_workspace(database, name)
+
+
 async def get_workspace(database: Database, name: str) -> WorkspaceRecord:
     """One workspace.
 
@@ -76,3 +100,16 @@ async def list_workspaces(database: Database) -> list[WorkspaceRecord]:
     """All workspaces."""
     async with database.read() as connection:
         return await workspaces.list_workspaces(connection)
+
+
+__all__ = [
+    "DEFAULT",
+    "RESERVED",
+    "Policy",
+    "activate_workspace",
+    "create_workspace",
+    "ensure_default",
+    "get_workspace",
+    "list_workspaces",
+    "set_policy",
+]

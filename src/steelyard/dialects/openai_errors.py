@@ -22,7 +22,7 @@ def error_object(failure: Fault) -> dict[str, Any]:
 
 def retry_headers(failure: Fault) -> Headers:
     """Retry-After, and `x-should-retry: false` where an SDK would burn attempts for nothing."""
-    headers: Headers = []
+    headers: Headers = list(failure.limit_headers)
     if failure.retry_after_s is not None:
         headers.append((b"retry-after", f"{failure.retry_after_s:g}".encode()))
     if failure.status in _RETRIED and not failure.is_retryable:

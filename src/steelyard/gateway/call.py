@@ -1,16 +1,21 @@
 """One model call: what is known of it on its way, and its settlement, which always happens and happens once."""
 
+from collections.abc import Sequence
+
 from steelyard.base.clock import monotonic, now_us
 from steelyard.base.errors import Fault
 from steelyard.canon.grant import Grant
+from steelyard.canon.limits import TOKENS
 from steelyard.canon.model import Model, Target
 from steelyard.canon.receipt import ABANDONED, BROKEN, COMPLETED, FAILED, FailedAttempt, Receipt
 from steelyard.canon.request import ModelRequest
 from steelyard.canon.usage import Usage
+from steelyard.gateway.allowance import Allowance, Allowances, Need
 from steelyard.gateway.meter import CallSeries, Meter
 from steelyard.gateway.ports import Sink
 from steelyard.policy.counting import estimate_answer_tokens, estimate_prompt_tokens
-from steelyard.policy.pricing import cost_micros, hold_for
+from steelyard.policy.limits import BUDGET, LeaseReply, refuse
+from steelyard.policy.pricing import cap_within, cost_micros, hold_for
 
 MAX_CLIENT_ID_CHARS = 200
 
@@ -23,8 +28,10 @@ class Call:
         "_meter",
         "_series",
         "_sink",
-        "_started_us",
+        "_taken",
+        "allowance",
         "attempts",
+        "cap_tokens",
         "client_request_id",
         "failed_attempts",
         "first_at",
@@ -37,6 +44,7 @@ class Call:
         "operation",
         "request",
         "request_id",
+        "started_us",
         "target",
         "targets",
     )
@@ -56,31 +64,67 @@ class Call:
         self.failed_attempts: tuple[FailedAttempt, ...] = ()
         #: Monotonic time at which the caller does not want an answer any more.
         self.give_up_at = float("inf")
+        #: The cap that a budget lowered the answers to; None where it did not.
+        self.cap_tokens: int | None = None
+        self.allowance: Allowance | None = None
+        self._taken: Sequence[int] = ()
         self._series: CallSeries
         self.first_at: float | None = None
         self.hold_tokens = 0
         self.hold_micros = 0
         self.is_settled = True
         self._began = began
-        self._started_us = now_us()
+        self.started_us = now_us()
         self._sink = sink
         self._meter = meter
 
     def __repr__(self) -> str:
         return f"<Call {self.request_id} {self.operation} [{'settled' if self.is_settled else 'held'}]>"
 
-    def reserve(self, grant: Grant, request: ModelRequest, model: Model, targets: tuple[Target, ...]) -> None:
-        """Takes the hold. From here on the call must be settled."""
+    def prepare(self, grant: Grant, request: ModelRequest, model: Model, targets: tuple[Target, ...]) -> None:
+        """Notes what the call is and who may answer it. Nothing is held yet."""
         self.grant, self.request, self.model, self.targets = grant, request, model, targets
         self.target = targets[0]
         self.hold_tokens, self.hold_micros = hold_for(request, targets)
+
+    def reserve(self, allowance: Allowance | None, taken: Sequence[int]) -> None:
+        """The call holds what was taken of its allowance. From here on it must be settled."""
+        self.allowance, self._taken = allowance, taken
         self.is_settled = False
-        series = self._series = self._meter.series(grant.workspace, request.model, self.operation, request.is_stream)
+        request = self.request
+        series = self._series = self._meter.series(
+            self.grant.workspace, request.model, self.operation, request.is_stream
+        )
         series.in_flight[0] += 1
         series.held[0] += self.hold_tokens
 
+    def lower_cap(self, needs: Sequence[Need], taken: Sequence[int]) -> None:
+        """Fits the answers' cap to what was left of a budget, and tells only targets that obey it.
+
+        Raises:
+            Fault: `budget_spent`: no target obeys a cap, and other calls are under way.
+        """
+        assert self.allowance is not None
+        request = self.request
+        for purse, need, amount in zip(self.allowance.purses, needs, taken, strict=True):
+            if purse.line.kind != BUDGET or amount >= need.want:
+                continue
+            obeying = tuple(target for target in self.targets if target.obeys_cap)
+            if obeying:
+                self.targets, self.target = obeying, obeying[0]
+            elif purse.held > amount:
+                # one that cannot be capped runs alone near the limit
+                raise refuse(purse.line, LeaseReply(leased=purse.held), now_us())
+            amounts = {"tokens": amount} if purse.line.unit == TOKENS else {"micros": amount}
+            cap = cap_within(request, self.targets, **amounts)
+            self.cap_tokens = cap if self.cap_tokens is None else min(cap, self.cap_tokens)
+        if self.cap_tokens is not None:
+            self.hold_tokens, self.hold_micros = hold_for(request, self.targets, max_cap=self.cap_tokens)
+
     def output_cap_for(self, target: Target) -> int | None:
         """The cap to send; None leaves what the caller said."""
+        if self.cap_tokens is not None:
+            return self.cap_tokens
         return target.default_output_tokens if self.request.output_cap_tokens is None else None
 
     def note_failure(self, target: Target, failure: Fault, took_s: float) -> None:
@@ -118,7 +162,15 @@ class Call:
         receipt = self._receipt(
             usage or self._own_count(outcome, counted_tokens), status, failure, outcome, counted_tokens
         )
-        self._sink.record(receipt)
+        allowance, self.allowance = self.allowance, None
+        try:
+            self._sink.record(receipt)
+        except Fault:
+            if allowance is not None:
+                Allowances.settle(allowance, self._taken, None)
+            raise
+        if allowance is not None:
+            Allowances.settle(allowance, self._taken, receipt)
         series.settled(receipt)
 
     def _own_count(self, outcome: str, counted_tokens: int) -> Usage:
@@ -146,7 +198,7 @@ class Call:
             error=None if failure is None else failure.slug,
             outcome=outcome,
             attempts=max(self.attempts, 1),
-            started_us=self._started_us,
+            started_us=self.started_us,
             duration_us=int((monotonic() - self._began) * 1e6),
             first_token_us=None if first_at is None else int((first_at - self._began) * 1e6),
             hold_tokens=self.hold_tokens,
@@ -162,6 +214,7 @@ class Call:
             cost_micros=cost_micros(target.price, usage),
             client_request_id=self.client_request_id,
             failed_attempts=self.failed_attempts,
+            accounts=() if self.allowance is None else self.allowance.budgets,
         )
 
 

@@ -13,6 +13,7 @@ from steelyard.base.errors import Fault, fault
 from steelyard.canon.grant import Grant
 from steelyard.dialects.dialect import Dialect
 from steelyard.gateway.admission import Admission
+from steelyard.gateway.allowance import Allowance, Allowances, Need
 from steelyard.gateway.call import FAILED, MAX_CLIENT_ID_CHARS, Call
 from steelyard.gateway.exchange import Exchange
 from steelyard.gateway.meter import UNKNOWN, Meter
@@ -32,11 +33,20 @@ class Core:
     """Answers exchanges. One per gateway process."""
 
     def __init__(
-        self, admission: Admission, relay: Relay, sink: Sink, meter: Meter, replay: Replay, *, max_body_bytes: int
+        self,
+        admission: Admission,
+        allowances: Allowances,
+        relay: Relay,
+        sink: Sink,
+        meter: Meter,
+        replay: Replay,
+        *,
+        max_body_bytes: int,
     ) -> None:
         self.admission = admission
         self.meter = meter
         self.max_body_bytes = max_body_bytes
+        self._allowances = allowances
         self._relay = relay
         self._sink = sink
         self._replay = replay
@@ -100,7 +110,43 @@ class Core:
         timeout = headers.get(b"x-steelyard-timeout")
         if timeout is not None:
             call.give_up_at = monotonic() + _seconds(timeout)
-        call.reserve(grant, request, model, targets)
+        call.prepare(grant, request, model, targets)
+        workspace = self.admission.snapshot.workspaces[grant.workspace]
+        allowance = self._allowances.find(grant, workspace, call.started_us)
+        if allowance is None:
+            call.reserve(None, ())
+        else:
+            needs = allowance.needs(request, targets)
+            if not self._allowances.take(allowance, needs):
+                self._spawn(self._acquire(call, grant, exchange, dialect, allowance, needs))
+                return
+            call.reserve(allowance, [need.want for need in needs])
+        self._go(call, grant, exchange, dialect)
+
+    async def _acquire(
+        self,
+        call: Call,
+        grant: Grant,
+        exchange: Exchange,
+        dialect: Dialect,
+        allowance: Allowance,
+        needs: list[Need],
+    ) -> None:
+        """Waits for room within limits, then goes on."""
+        try:
+            taken = await self._allowances.acquire(allowance, needs)
+            if exchange.is_disconnected:
+                self._allowances.settle(allowance, taken, None)
+                exchange.abort()
+                return
+            call.reserve(allowance, taken)
+            call.lower_cap(needs, taken)
+            self._go(call, grant, exchange, dialect)
+        except Exception as problem:  # noqa: BLE001 - the request's frame
+            self._tell(call, grant, exchange, dialect, problem)
+
+    def _go(self, call: Call, grant: Grant, exchange: Exchange, dialect: Dialect) -> None:
+        """The call holds what it may take: the relay has it now."""
 
         def conclude(failure: Fault | None) -> None:
             if failure is not None:
@@ -135,6 +181,8 @@ class Core:
                 await self._replay.forget(scope, key)
 
     def _refuse(self, call: Call, grant: Grant | None, exchange: Exchange, dialect: Dialect, failure: Fault) -> None:
+        if failure.limit_name and grant is not None:
+            self.meter.limited(grant.workspace, dialect.operation, failure.limit_name)
         if call.is_settled:
             workspace = grant.workspace if grant else ""
             self.meter.refused(workspace, UNKNOWN, dialect.operation, failure.status, failure.slug)

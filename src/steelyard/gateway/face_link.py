@@ -16,8 +16,10 @@ from steelyard.base.jsondoor import encode
 from steelyard.canon.grant import Grant
 from steelyard.canon.snapshot import Snapshot
 from steelyard.gateway.admission import Admission
+from steelyard.gateway.allowance import Allowances, Wish
 from steelyard.gateway.exchange import Headers
 from steelyard.gateway.ports import Claim, StoredAnswer
+from steelyard.policy.limits import LeaseReply
 from steelyard.upstream.pool import Answer, Origin, Pool, PoolError
 
 log = logging.getLogger("steelyard.gateway")
@@ -44,14 +46,21 @@ class Changes(msgspec.Struct, frozen=True):
     snapshot: Snapshot | None = None
     #: More than could be told: forget everything.
     is_reset: bool = False
+    #: A new face knows nothing of what is on lease of pools.
+    face_id: str = ""
+    #: Accounts that other gateways are short of.
+    recalls: list[str] = []
 
 
 class FaceLink:
     """Implements the ports that the face answers."""
 
-    def __init__(self, pool: Pool, origin: Origin) -> None:
+    def __init__(self, pool: Pool, origin: Origin, owner: str) -> None:
         self._pool = pool
         self._origin = origin
+        #: Under which name this process has leases.
+        self._owner = owner
+        self._recalling: set[asyncio.Task[None]] = set()
 
     async def _ask(self, path: str, body: Any, timeout_s: float = 10.0) -> Answer:
         try:
@@ -69,6 +78,11 @@ class FaceLink:
         answer = await self._ask("/internal/grant", {"digest": digest})
         return None if answer.status == 404 else msgspec.json.decode(answer.body, type=Grant)
 
+    async def fulfil(self, wishes: list[Wish]) -> list[LeaseReply]:
+        """See `allowance.Keeper`."""
+        answer = await self._ask("/internal/leases", {"owner": self._owner, "wishes": wishes})
+        return msgspec.json.decode(answer.body, type=list[LeaseReply])
+
     async def claim(self, scope: str, key: str, body_digest: str, request_id: str) -> Claim:
         """See `ports.Replay`."""
         body = {"scope": scope, "key": key, "body_digest": body_digest, "request_id": request_id}
@@ -83,15 +97,18 @@ class FaceLink:
         """See `ports.Replay`."""
         await self._ask("/internal/replay/forget", {"scope": scope, "key": key})
 
-    async def follow_changes(self, admission: Admission) -> None:
-        """Runs for the life of the process: keeps the admission's snapshot and cache true."""
-        version, number = -1, -1
+    async def follow_changes(self, admission: Admission, allowances: Allowances) -> None:
+        """Runs for the life of the process: keeps the admission's snapshot and cache true, and hears of recalls."""
+        version, number, face_id = -1, -1, ""
         while True:
             try:
                 wait_s = POLL_WAIT_S if version >= 0 else 0
                 body = {"after": version, "snapshot_number": number, "wait_s": wait_s}
                 answer = await self._ask("/internal/changes", body, timeout_s=POLL_WAIT_S + 5)
                 changes = msgspec.json.decode(answer.body, type=Changes)
+                if changes.face_id != face_id:
+                    await self._announce(allowances)
+                    face_id = changes.face_id
             except Exception as exc:  # noqa: BLE001
                 # outermost frame of this task: it must outlive whatever the face does
                 log.debug("no news from the face: %s", exc)
@@ -105,6 +122,15 @@ class FaceLink:
             if changes.snapshot is not None:
                 admission.snapshot = changes.snapshot
             admission.fresh_at = monotonic()
+            if changes.recalls:
+                task = asyncio.create_task(allowances.recall(changes.recalls))
+                self._recalling.add(task)
+                task.add_done_callback(self._recalling.discard)
+
+    async def _announce(self, allowances: Allowances) -> None:
+        holdings = [{"account": name, "amount": amount} for name, amount in allowances.holdings()]
+        if holdings:
+            await self._ask("/internal/leases/announce", {"owner": self._owner, "holdings": holdings})
 
     async def relay(
         self, scope: dict[str, Any], headers: dict[bytes, bytes], body: bytes, grant: Grant | None, request_id: str

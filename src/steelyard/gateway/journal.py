@@ -13,6 +13,7 @@ import msgspec
 
 from steelyard.base.clock import monotonic
 from steelyard.base.errors import fault
+from steelyard.base.segments import segment_name, stem_of
 from steelyard.canon.receipt import Receipt
 
 SEGMENT_BYTES = 4 * 1024 * 1024
@@ -27,7 +28,7 @@ class Journal:
 
     def __init__(self, directory: Path, boot_id: str) -> None:
         self._directory = directory
-        self._stem = f"{boot_id}-{os.getpid()}"
+        self._stem = stem_of(boot_id, os.getpid())
         self._segment = 0
         self._descriptor = -1
         self._size = 0
@@ -44,7 +45,7 @@ class Journal:
 
     def _open_segment(self) -> None:
         self._segment += 1
-        path = self._directory / f"{self._stem}-{self._segment:06}.jsonl"
+        path = self._directory / segment_name(self._stem, self._segment)
         unborn = path.with_suffix(".new")
         descriptor = os.open(unborn, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
         # locked before it has its name: a reader takes an unlocked segment for a finished one and removes it

@@ -33,6 +33,9 @@ class Meter:
         self.backend_errors = registry.counter(
             "llm_backend_errors_total", "Failures of upstreams.", ("model", "backend")
         )
+        self.rate_limited = registry.counter(
+            "llm_rate_limited_total", "Calls refused by a limit.", ("workspace_id", "operation", "limit")
+        )
         self.attempts_failed = registry.counter(
             "llm_attempts_failed_total", "Attempts upstream that failed.", ("backend", "error_code")
         )
@@ -48,6 +51,10 @@ class Meter:
     def refused(self, workspace: str, model: str, operation: str, status: int, code: str) -> None:
         """A call that reached no model."""
         self.requests.add((workspace, model, operation, "HTTP", str(status), code))
+
+    def limited(self, workspace: str, operation: str, limit: str) -> None:
+        """A call that met a limit."""
+        self.rate_limited.add((workspace, operation, limit))
 
     def attempt_failed(self, backend: str, code: str) -> None:
         """One attempt of a call, which may yet succeed."""

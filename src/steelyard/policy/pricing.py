@@ -25,16 +25,52 @@ def cost_micros(price: Price, usage: Usage) -> int:
     return -(-total // PRICE_UNIT_TOKENS)
 
 
-def hold_for(request: ModelRequest, targets: Sequence[Target]) -> tuple[int, int]:
-    """The most a call may take, whichever of the targets answers: (tokens, micro-units)."""
+def hold_for(
+    request: ModelRequest, targets: Sequence[Target], *, max_cap: int = UNCAPPED_OUTPUT_TOKENS * 32
+) -> tuple[int, int]:
+    """The most a call may take, whichever of the targets answers: (tokens, micro-units).
+
+    Args:
+        max_cap: the answer is capped at this in any case.
+    """
     prompt_tokens = request.prompt_bound_tokens()
     tokens = micros = 0
     for target in targets:
-        cap = request.output_cap_tokens or target.default_output_tokens or target.max_output_tokens
-        output_tokens = request.n * (cap or UNCAPPED_OUTPUT_TOKENS)
+        output_tokens = request.n * min(_cap(request, target), max_cap)
         price = target.price
-        output_price = max(price.output_micros, price.reasoning_micros or 0)
-        total = prompt_tokens * price.input_micros + output_tokens * output_price
+        total = prompt_tokens * _prompt_price(price) + output_tokens * _output_price(price)
         tokens = max(tokens, prompt_tokens + output_tokens)
         micros = max(micros, -(-total // PRICE_UNIT_TOKENS))
     return tokens, micros
+
+
+def cap_within(
+    request: ModelRequest, targets: Sequence[Target], *, tokens: int | None = None, micros: int | None = None
+) -> int:
+    """The largest cap on each answer with which a call stays within a hold, whichever of the targets answers."""
+    prompt_tokens = request.prompt_bound_tokens()
+    caps = []
+    for target in targets:
+        cap = _cap(request, target)
+        if tokens is not None:
+            cap = min(cap, (tokens - prompt_tokens) // request.n)
+        output_price = _output_price(target.price)
+        if micros is not None and output_price:
+            room = micros * PRICE_UNIT_TOKENS - prompt_tokens * _prompt_price(target.price)
+            cap = min(cap, room // (output_price * request.n))
+        caps.append(cap)
+    return max(min(caps), 1)
+
+
+def _cap(request: ModelRequest, target: Target) -> int:
+    return (
+        request.output_cap_tokens or target.default_output_tokens or target.max_output_tokens or UNCAPPED_OUTPUT_TOKENS
+    )
+
+
+def _prompt_price(price: Price) -> int:
+    return max(price.input_micros, price.cached_micros or 0)
+
+
+def _output_price(price: Price) -> int:
+    return max(price.output_micros, price.reasoning_micros or 0)

@@ -117,3 +117,6 @@ async def lock_for_migration(database: Database, connection: AsyncConnection) ->
     """Keeps other migrations out until the transaction ends; on SQLite the write lock does that already."""
     if not database.is_sqlite:
         await connection.execute(text("SELECT pg_advisory_xact_lock(8090)"))
+
+
+__all__ = ["AsyncConnection", "Database", "explain_failure", "lock_for_migration", "open_database"]

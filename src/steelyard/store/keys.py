@@ -8,6 +8,7 @@ from sqlalchemy import Row, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from steelyard.canon.grant import Grant
+from steelyard.canon.limits import NO_LIMITS, Limits
 from steelyard.store.schema import api_key
 
 
@@ -36,6 +37,8 @@ def _record(row: Row[Any]) -> KeyRecord:
             networks=_list(row.networks),
             expires_us=row.expires_us,
             is_disabled=row.is_disabled,
+            limits=NO_LIMITS if row.limits is None else msgspec.json.decode(row.limits, type=Limits),
+            lineage=row.lineage or "",
         ),
     )
 
@@ -46,6 +49,10 @@ def _list(text: str) -> tuple[str, ...]:
 
 def _text(values: tuple[str, ...]) -> str:
     return msgspec.json.encode(values).decode()
+
+
+def _limits_text(limits: Limits) -> str | None:
+    return None if limits == NO_LIMITS else msgspec.json.encode(limits).decode()
 
 
 async def insert_key(connection: AsyncConnection, record: KeyRecord) -> None:
@@ -65,6 +72,8 @@ async def insert_key(connection: AsyncConnection, record: KeyRecord) -> None:
             created_us=record.created_us,
             expires_us=grant.expires_us,
             is_disabled=grant.is_disabled,
+            limits=_limits_text(grant.limits),
+            lineage=grant.lineage or None,
         )
     )
 
@@ -108,6 +117,11 @@ async def count_keys(connection: AsyncConnection) -> int:
 async def set_disabled(connection: AsyncConnection, key_id: str, is_disabled: bool) -> None:
     """Switches a key off or on."""
     await connection.execute(update(api_key).where(api_key.c.id == key_id).values(is_disabled=is_disabled))
+
+
+async def set_limits(connection: AsyncConnection, key_id: str, limits: Limits) -> None:
+    """Replaces what a key may take."""
+    await connection.execute(update(api_key).where(api_key.c.id == key_id).values(limits=_limits_text(limits)))
 
 
 async def set_expiry(connection: AsyncConnection, key_id: str, expires_us: int) -> None:

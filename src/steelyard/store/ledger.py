@@ -9,8 +9,10 @@ from sqlalchemy import BigInteger, bindparam, case, cast, func, insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from steelyard.canon.limits import TOKENS
 from steelyard.canon.receipt import Receipt
-from steelyard.store import workspaces
+from steelyard.policy.limits import unit_of
+from steelyard.store import accounts, workspaces
 from steelyard.store.schema import receipt
 
 DAY_US = 86_400 * 1_000_000
@@ -23,13 +25,14 @@ class AlreadySettled(Exception):
 
 
 async def insert_receipts(
-    connection: AsyncConnection, receipts: Sequence[Receipt], now_us: int, *, are_new: bool = False
+    connection: AsyncConnection, receipts: Sequence[Receipt], now_us: int, *, owner: str = "", are_new: bool = False
 ) -> int:
     """Settles receipts that are not settled yet; returns how many were new.
 
     Free tokens are spent first, in the order of the receipts; a call that costs nothing uses none.
 
     Args:
+        owner: whose leases their budgets were held in.
         are_new: whoever read them has not read them before, so the ledger need not be asked for each.
 
     Raises:
@@ -41,16 +44,44 @@ async def insert_receipts(
         return 0
     free_left = await _free_tokens(connection, {one.workspace for one in fresh.values() if one.cost_micros})
     before = dict(free_left)
-    await _insert(connection, [_settled(one, free_left, now_us) for one in fresh.values()])
+    rows = [_settled(one, free_left, now_us) for one in fresh.values()]
+    await _insert(connection, rows)
+    await _settle_accounts(connection, list(fresh.values()), rows, owner)
     for name, tokens in free_left.items():
         if tokens != before[name]:
             await workspaces.set_free_tokens_left(connection, name, tokens)
     return len(fresh)
 
 
+async def _settle_accounts(
+    connection: AsyncConnection, receipts: list[Receipt], rows: list[tuple[Any, ...]], owner: str
+) -> None:
+    """Charges budgets, each once for all receipts of the portion."""
+    sums: dict[str, list[int]] = {}
+    for one, row in zip(receipts, rows, strict=True):
+        for name in one.accounts:
+            tokens = one.prompt_tokens + one.completion_tokens
+            # a gateway takes the whole cost from its lease; free tokens make what is charged less
+            unit = unit_of(name)
+            if unit == TOKENS:
+                spent, released = tokens, tokens
+            elif unit == one.currency:
+                spent, released = row[_CHARGED], one.cost_micros
+            else:
+                continue
+            total = sums.setdefault(name, [0, 0])
+            total[0] += spent
+            total[1] += released
+    for name, (spent, released) in sorted(sums.items()):
+        await accounts.settle(connection, name, owner, spent=spent, released=released)
+
+
 #: A row's columns: the receipt's fields in their order, then what settling adds.
 _COLUMNS = (*Receipt.__struct_fields__, "free_tokens_used", "charged_micros", "settled_us")
-assert Receipt.__struct_fields__[-1] == "failed_attempts"
+_CHARGED = _COLUMNS.index("charged_micros")
+#: The last fields are lists, kept as JSON, null where empty.
+_LISTS = 2
+assert Receipt.__struct_fields__[-_LISTS:] == ("failed_attempts", "accounts")
 _INSERT = insert(receipt).values({name: bindparam(name) for name in _COLUMNS})
 
 
@@ -86,8 +117,12 @@ def _settled(one: Receipt, free_left: dict[str, int], now_us: int) -> tuple[Any,
     if free:
         free_left[one.workspace] -= free
     charged = -(-one.cost_micros * (total - free) // total) if total else one.cost_micros
-    failed = msgspec.json.encode(one.failed_attempts).decode() if one.failed_attempts else None
-    return (*msgspec.structs.astuple(one)[:-1], failed, free, charged, now_us)
+    *plain, failed, accounts_ = msgspec.structs.astuple(one)
+    return (*plain, _text(failed), _text(accounts_), free, charged, now_us)
+
+
+def _text(values: tuple[Any, ...]) -> str | None:
+    return msgspec.json.encode(values).decode() if values else None
 
 
 async def find_receipt(connection: AsyncConnection, request_id: str) -> dict[str, Any] | None:
@@ -102,6 +137,23 @@ async def list_receipts(connection: AsyncConnection, workspace: str | None, limi
     if workspace is not None:
         query = query.where(receipt.c.workspace == workspace)
     return [dict(row._mapping) for row in await connection.execute(query)]
+
+
+async def sum_by_account(connection: AsyncConnection) -> dict[str, int]:
+    """What the receipts say was spent, by the accounts that they were settled in."""
+    tokens = func.sum(receipt.c.prompt_tokens + receipt.c.completion_tokens)
+    query = (
+        select(receipt.c.accounts, receipt.c.currency, tokens, func.sum(receipt.c.charged_micros))
+        .where(receipt.c.accounts.is_not(None))
+        .group_by(receipt.c.accounts, receipt.c.currency)
+    )
+    sums: dict[str, int] = {}
+    for names, currency, all_tokens, charged in await connection.execute(query):
+        for name in msgspec.json.decode(names, type=list[str]):
+            unit = unit_of(name)
+            spent = all_tokens if unit == TOKENS else charged if unit == currency else 0
+            sums[name] = sums.get(name, 0) + int(spent)
+    return sums
 
 
 #: What usage can be told apart by.

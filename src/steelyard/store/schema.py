@@ -28,6 +28,8 @@ workspace = Table(
     Column("activated_us", BigInteger),
     Column("free_tokens_granted", BigInteger, nullable=False),
     Column("free_tokens_left", BigInteger, nullable=False),
+    #: JSON; null where nothing was said
+    Column("policy", Text),
 )
 
 api_key = Table(
@@ -45,6 +47,10 @@ api_key = Table(
     Column("created_us", BigInteger, nullable=False),
     Column("expires_us", BigInteger),
     Column("is_disabled", Boolean, nullable=False),
+    #: JSON; null sets none
+    Column("limits", Text),
+    #: the key that this one goes back to by rotation: they share one budget
+    Column("lineage", Text),
     Index("ix_api_key_workspace", "workspace"),
 )
 
@@ -82,7 +88,29 @@ receipt = Table(
     Column("settled_us", BigInteger, nullable=False),
     #: JSON list; null where the first attempt answered
     Column("failed_attempts", Text),
+    #: JSON list of the budgets' accounts that it was settled in
+    Column("accounts", Text),
     Index("ix_receipt_workspace_started_us", "workspace", "started_us"),
+)
+
+account = Table(
+    "account",
+    metadata,
+    Column("name", Text, primary_key=True),
+    #: spent before it was opened; `settled` counts it in
+    Column("opened_with", BigInteger, nullable=False),
+    Column("settled", BigInteger, nullable=False),
+    Column("ends_us", BigInteger),
+)
+
+lease = Table(
+    "lease",
+    metadata,
+    Column("account", Text, primary_key=True),
+    Column("owner", Text, primary_key=True),
+    Column("amount", BigInteger, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("granted", BigInteger, nullable=False),
 )
 
 change = Table(

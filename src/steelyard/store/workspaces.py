@@ -1,11 +1,26 @@
 """Named statements on workspaces."""
 
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import insert, select, update
+import msgspec
+from sqlalchemy import Row, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from steelyard.canon.grant import REFUSE
+from steelyard.canon.limits import NO_LIMITS, Limits
 from steelyard.store.schema import workspace
+
+
+class Policy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What an admin decided for a workspace."""
+
+    limits: Limits = NO_LIMITS
+    #: For calls without a known price while a budget in money is in force.
+    unknown_price: str = REFUSE
+
+
+NO_POLICY = Policy()
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,18 +32,25 @@ class WorkspaceRecord:
     activated_us: int | None = None
     free_tokens_granted: int = 0
     free_tokens_left: int = 0
+    policy: Policy = NO_POLICY
+
+
+def _record(row: Row[Any]) -> WorkspaceRecord:
+    fields = dict(row._mapping)
+    policy = fields.pop("policy")
+    return WorkspaceRecord(**fields, policy=NO_POLICY if policy is None else msgspec.json.decode(policy, type=Policy))
 
 
 async def find_workspace(connection: AsyncConnection, name: str) -> WorkspaceRecord | None:
     """The workspace of that name."""
     row = (await connection.execute(select(workspace).where(workspace.c.name == name))).first()
-    return None if row is None else WorkspaceRecord(**row._mapping)
+    return None if row is None else _record(row)
 
 
 async def list_workspaces(connection: AsyncConnection) -> list[WorkspaceRecord]:
     """All workspaces by name."""
     rows = await connection.execute(select(workspace).order_by(workspace.c.name))
-    return [WorkspaceRecord(**row._mapping) for row in rows]
+    return [_record(row) for row in rows]
 
 
 async def insert_workspace(connection: AsyncConnection, name: str, now_us: int) -> None:
@@ -50,3 +72,9 @@ async def activate(connection: AsyncConnection, name: str, free_tokens: int, now
 async def set_free_tokens_left(connection: AsyncConnection, name: str, tokens: int) -> None:
     """Writes what is left of the grant."""
     await connection.execute(update(workspace).where(workspace.c.name == name).values(free_tokens_left=tokens))
+
+
+async def set_policy(connection: AsyncConnection, name: str, policy: Policy) -> None:
+    """Replaces what was decided for it."""
+    text = msgspec.json.encode(policy).decode()
+    await connection.execute(update(workspace).where(workspace.c.name == name).values(policy=text))

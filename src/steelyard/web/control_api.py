@@ -11,8 +11,10 @@ from starlette.routing import Route
 
 from steelyard.base.clock import MICROS
 from steelyard.base.errors import fault
+from steelyard.canon.grant import REFUSE
+from steelyard.canon.limits import NO_LIMITS, Limits
 from steelyard.canon.model import Model
-from steelyard.control import keys, usage, workspaces
+from steelyard.control import keys, limits, usage, workspaces
 from steelyard.control.records import Records
 from steelyard.web.answers import Handler, guarded, json_answer, read_body
 from steelyard.web.principal import get_admin, get_scope
@@ -28,6 +30,7 @@ class KeyWish(msgspec.Struct, forbid_unknown_fields=True):
     operations: tuple[str, ...] = ()
     networks: tuple[str, ...] = ()
     expires_in: str | None = None
+    limits: Limits = NO_LIMITS
 
 
 class RotateWish(msgspec.Struct, forbid_unknown_fields=True):
@@ -40,6 +43,19 @@ class WorkspaceWish(msgspec.Struct, forbid_unknown_fields=True):
     """Body of POST /workspaces."""
 
     name: str
+
+
+class LimitsWish(msgspec.Struct, forbid_unknown_fields=True):
+    """Body of PUT /keys/ID/limits."""
+
+    limits: Limits = NO_LIMITS
+
+
+class PolicyWish(msgspec.Struct, forbid_unknown_fields=True):
+    """Body of PUT /workspaces/NAME/limits."""
+
+    limits: Limits = NO_LIMITS
+    unknown_price: str = REFUSE
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +84,20 @@ def show_key(record: Any, secret: str | None = None) -> dict[str, Any]:
         "created_at": record.created_us // MICROS,
         "expires_at": None if grant.expires_us is None else grant.expires_us // MICROS,
         "disabled": grant.is_disabled,
+        "limits": show_limits(grant.limits),
     }
     return shown if secret is None else {**shown, "key": secret}
+
+
+def show_limits(set_limits: Limits) -> dict[str, Any]:
+    """Limits as JSON; null sets none."""
+    budget = set_limits.budget
+    return {
+        "rpm": set_limits.rpm,
+        "tpm": set_limits.tpm,
+        "concurrency": set_limits.concurrency,
+        "budget": None if budget is None else {"amount": budget.amount, "unit": budget.unit, "per": budget.per},
+    }
 
 
 def show_workspace(record: Any) -> dict[str, Any]:
@@ -80,6 +108,8 @@ def show_workspace(record: Any) -> dict[str, Any]:
         "activated_at": None if record.activated_us is None else record.activated_us // MICROS,
         "free_tokens_granted": record.free_tokens_granted,
         "free_tokens_left": record.free_tokens_left,
+        "limits": show_limits(record.policy.limits),
+        "unknown_price": record.policy.unknown_price,
     }
 
 
@@ -119,8 +149,13 @@ class ControlApi:
             Operation("POST", "/keys/{key_id}/disable", "Switch a key off", self.disable_key),
             Operation("POST", "/keys/{key_id}/enable", "Switch a key on", self.enable_key),
             Operation("POST", "/keys/{key_id}/rotate", "Replace a key after a grace time", self.rotate_key, RotateWish),
+            Operation("PUT", "/keys/{key_id}/limits", "Set what a key may take", self.limit_key, LimitsWish),
             Operation("GET", "/workspaces", "List workspaces", self.list_workspaces),
             Operation("POST", "/workspaces", "Make a workspace", self.create_workspace, WorkspaceWish),
+            Operation("GET", "/workspaces/{name}", "Show a workspace with its budget", self.get_workspace),
+            Operation(
+                "PUT", "/workspaces/{name}/limits", "Set what a workspace may take", self.limit_workspace, PolicyWish
+            ),
             Operation("POST", "/workspaces/{name}/activate", "Activate, with the free tokens", self.activate),
             Operation("GET", "/models", "List models with their targets", self.list_models),
             Operation("GET", "/usage", "Sum usage and cost", self.get_usage),
@@ -150,12 +185,22 @@ class ControlApi:
             operations=wish.operations,
             networks=wish.networks,
             expires_in_s=None if wish.expires_in is None else keys.parse_duration_s(wish.expires_in),
+            limits=wish.limits,
         )
         return json_answer(show_key(made.record, made.secret), 201)
 
     async def get_key(self, request: Request) -> Response:
         get_admin(request)
-        return json_answer(show_key(await keys.get_key(self._records, request.path_params["key_id"])))
+        record = await keys.get_key(self._records, request.path_params["key_id"])
+        subject = f"key:{record.grant.lineage or record.grant.key_id}"
+        budget = await limits.show_budget(self._records, subject, record.grant.limits)
+        return json_answer({**show_key(record), "budget": budget})
+
+    async def limit_key(self, request: Request) -> Response:
+        actor = get_admin(request)
+        wish = await read_body(request, LimitsWish)
+        key_id = request.path_params["key_id"]
+        return json_answer(show_key(await keys.set_limits(self._records, key_id, wish.limits, actor=actor.key_id)))
 
     async def delete_key(self, request: Request) -> Response:
         actor = get_admin(request)
@@ -190,6 +235,20 @@ class ControlApi:
         wish = await read_body(request, WorkspaceWish)
         made = await workspaces.create_workspace(self._records, wish.name, actor=actor.key_id)
         return json_answer(show_workspace(made), 201)
+
+    async def get_workspace(self, request: Request) -> Response:
+        get_admin(request)
+        record = await workspaces.get_workspace(self._records, request.path_params["name"])
+        budget = await limits.show_budget(self._records, f"workspace:{record.name}", record.policy.limits)
+        return json_answer({**show_workspace(record), "budget": budget})
+
+    async def limit_workspace(self, request: Request) -> Response:
+        actor = get_admin(request)
+        wish = await read_body(request, PolicyWish)
+        policy = workspaces.Policy(limits=wish.limits, unknown_price=wish.unknown_price)
+        name = request.path_params["name"]
+        record = await workspaces.set_policy(self._records, name, policy, actor=actor.key_id)
+        return json_answer(show_workspace(record))
 
     async def activate(self, request: Request) -> Response:
         actor = get_admin(request)

@@ -1,5 +1,6 @@
 """/internal: the gateways' ports, reachable over the private socket alone. The gateway relays none of these paths."""
 
+import secrets
 from typing import Any
 
 import msgspec
@@ -10,24 +11,39 @@ from starlette.routing import Route
 from steelyard.base.jsondoor import encode
 from steelyard.control import keys_lookup, replay
 from steelyard.control.feed import Feed
+from steelyard.control.leases import Holding, Leases, Wish
 from steelyard.control.records import Records
 from steelyard.web.answers import json_answer
 
 MAX_WAIT_S = 5.0
 
 
+class _Wishes(msgspec.Struct):
+    owner: str
+    wishes: list[Wish]
+
+
+class _Holdings(msgspec.Struct):
+    owner: str
+    holdings: list[Holding]
+
+
 class InternalApi:
     """The handlers."""
 
-    def __init__(self, records: Records, feed: Feed) -> None:
+    def __init__(self, records: Records, feed: Feed, leases: Leases) -> None:
         self._records = records
         self._feed = feed
+        self._leases = leases
+        self._face_id = secrets.token_hex(8)
 
     def routes(self) -> list[Route]:
         """The Starlette routes."""
         table = {
             "/internal/grant": self.grant,
             "/internal/changes": self.changes,
+            "/internal/leases": self.leases,
+            "/internal/leases/announce": self.announce,
             "/internal/replay/claim": self.claim,
             "/internal/replay/finish": self.finish,
             "/internal/replay/forget": self.forget,
@@ -53,8 +69,19 @@ class InternalApi:
                 "keys": news.key_digests,
                 "snapshot": news.snapshot,
                 "is_reset": news.is_reset,
+                "face_id": self._face_id,
+                "recalls": self._leases.recalls(),
             }
         )
+
+    async def leases(self, request: Request) -> Response:
+        asked = msgspec.json.decode(await request.body(), type=_Wishes)
+        return json_answer(await self._leases.fulfil(asked.owner, asked.wishes))
+
+    async def announce(self, request: Request) -> Response:
+        told = msgspec.json.decode(await request.body(), type=_Holdings)
+        self._leases.announce(told.owner, told.holdings)
+        return json_answer({})
 
     async def claim(self, request: Request) -> Response:
         asked: dict[str, Any] = msgspec.json.decode(await request.body())

@@ -17,6 +17,7 @@ from steelyard.canon.receipt import Receipt
 from steelyard.canon.snapshot import Snapshot
 from steelyard.dialects import openai_chat
 from steelyard.gateway.admission import Admission
+from steelyard.gateway.allowance import Allowances
 from steelyard.gateway.core import Core
 from steelyard.gateway.exchange import Headers
 from steelyard.gateway.meter import Meter
@@ -91,7 +92,7 @@ def make_core(pool: Pool, sink: Sink, port: int) -> Core:
     admission.fresh_at = monotonic()
     admission._cache[digest(KEY)] = Grant(key_id="k", workspace="w")
     meter = Meter(Registry())
-    return Core(admission, Relay(pool, meter), sink, meter, None, max_body_bytes=10**6)  # type: ignore[arg-type]
+    return Core(admission, Allowances(None), Relay(pool, meter), sink, meter, None, max_body_bytes=10**6)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

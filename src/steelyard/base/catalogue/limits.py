@@ -45,7 +45,7 @@ ROWS: tuple[Row, ...] = (
         "insufficient_quota",
         "insufficient_quota",
         "Throttling.AllocationQuota",
-        "You exceeded your current quota, please check your plan and billing details.",
+        "You exceeded your current quota, please check your plan and billing details.{detail}",
         ("Too many tokens in the minute (not money, despite the name).", "每分钟 token 数超限（与余额无关）。"),
         ("Back off, or ask for a higher limit.", "降低频率，或申请提高限额。"),
         anthropic_type="rate_limit_error",
@@ -70,6 +70,24 @@ ROWS: tuple[Row, ...] = (
         ),
         anthropic_type="rate_limit_error",
         aliases=("Free allocated quota exceeded.",),
+    ),
+    Row(
+        "price_unknown",
+        403,
+        "access_denied",
+        "price_unknown",
+        "AccessDenied",
+        "The model `{model}` has no price in {currency}, so the budget in money cannot hold it.",
+        (
+            "A budget in money is in force and nobody has said what this model costs.",
+            "已设金额预算，但没有人给出该模型的价格。",
+        ),
+        (
+            "The operator sets a price, or lets the workspace count tokens only: "
+            "`steelyard workspaces limit NAME --unknown-price count`.",
+            "由管理员设置价格，或允许业务空间只计 token：`steelyard workspaces limit NAME --unknown-price count`。",
+        ),
+        anthropic_type="permission_error",
     ),
     Row(
         "not_purchased",

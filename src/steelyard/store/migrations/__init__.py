@@ -7,12 +7,16 @@ from sqlalchemy import Connection, inspect, text
 
 from steelyard.base.errors import SetupFault
 from steelyard.store.database import Database, lock_for_migration
-from steelyard.store.migrations import m0001_foundation, m0002_attempts
+from steelyard.store.migrations import m0001_foundation, m0002_attempts, m0003_limits
 
 if TYPE_CHECKING:
     from alembic.operations import Operations
 
-STEPS: "tuple[Callable[[Operations], None], ...]" = (m0001_foundation.upgrade, m0002_attempts.upgrade)
+STEPS: "tuple[Callable[[Operations], None], ...]" = (
+    m0001_foundation.upgrade,
+    m0002_attempts.upgrade,
+    m0003_limits.upgrade,
+)
 
 
 async def migrate(database: Database) -> bool:

@@ -1,0 +1,344 @@
+"""What calls may take: purses of leased rates, places and budgets, from which the common call takes without asking anybody.
+
+A call takes from every purse that concerns it, or from none. What it holds is given back or spent when it is settled, on every
+path. A purse that is short asks the keeper of its account (the face); with the keeper out of reach, calls go on until the
+slice is spent and are refused then.
+"""
+
+import asyncio
+import itertools
+import logging
+from collections.abc import Iterable
+from typing import Protocol
+
+import msgspec
+
+from steelyard.base.clock import monotonic, now_us
+from steelyard.base.errors import Fault, fault
+from steelyard.canon.grant import COUNT, Grant, Workspace
+from steelyard.canon.limits import TOKENS
+from steelyard.canon.model import Target
+from steelyard.canon.receipt import Receipt
+from steelyard.canon.request import ModelRequest
+from steelyard.policy.counting import estimate_prompt_tokens
+from steelyard.policy.limits import BUDGET, CALLS, POOL, RATE, REQUESTS, LeaseReply, Line, lines_for, refuse
+from steelyard.policy.pricing import hold_for
+
+log = logging.getLogger("steelyard.gateway")
+
+#: A call waits this long for room at most.
+FILL_S = 5.0
+#: The keeper may be starting again: a wish is repeated for this long.
+KEEPER_S = 3.0
+RETRY_S = 0.1
+#: What a purse has not used for this long goes back.
+IDLE_S = 1.0
+FORGET_S = 120.0
+SWEEP_S = 0.5
+#: An answer of fewer tokens is of no use: the cap is not lowered further.
+MIN_ANSWER_TOKENS = 32
+
+
+class Wish(msgspec.Struct, frozen=True, kw_only=True):
+    """See `control.leases.Wish`: the same on the wire."""
+
+    account: str
+    kind: str
+    limit: int
+    seq: int
+    back: int = 0
+    need: int = 0
+    want: int = 0
+    starts_us: int = 0
+    ends_us: int | None = None
+
+
+class Keeper(Protocol):
+    """Who keeps the accounts."""
+
+    async def fulfil(self, wishes: list[Wish]) -> list[LeaseReply]:
+        """One reply a wish.
+
+        Raises:
+            Fault: `stores_unavailable`; the same wishes may be sent again.
+        """
+        ...
+
+
+class Purse:
+    """What this process has of one account."""
+
+    __slots__ = ("asking", "free", "held", "is_used", "line", "used_at", "wanted")
+
+    def __init__(self, line: Line) -> None:
+        self.line = line
+        #: Leased and not taken; below zero where calls took more than they held.
+        self.free = 0
+        self.held = 0
+        #: Since the last sweep.
+        self.is_used = True
+        self.used_at = monotonic()
+        self.asking: asyncio.Future[LeaseReply] | None = None
+        #: What those who wait want together.
+        self.wanted = 0
+
+    def __repr__(self) -> str:
+        return f"<Purse {self.line.account} [{self.free} free, {self.held} held]>"
+
+    def spent(self, receipt: Receipt, taken: int) -> int:
+        """What a settled call really took."""
+        unit = self.line.unit
+        if unit == REQUESTS:
+            return taken
+        if unit == CALLS:
+            return 0
+        if unit == TOKENS:
+            return receipt.prompt_tokens + receipt.completion_tokens
+        return receipt.cost_micros if receipt.currency == unit else 0
+
+    def put_back(self, taken: int, spent: int) -> None:
+        """Ends a hold."""
+        self.held -= taken
+        self.free += taken - spent
+
+
+class Need(msgspec.Struct, frozen=True):
+    """What a call wants of a purse, and the least that is of use."""
+
+    least: int
+    want: int
+
+
+class Allowance:
+    """The purses that concern one grant, for as long as no budget begins a new period."""
+
+    __slots__ = ("budgets", "ends_us", "grant", "purses", "workspace")
+
+    def __init__(self, grant: Grant, workspace: Workspace, purses: tuple[Purse, ...]) -> None:
+        self.grant = grant
+        self.workspace = workspace
+        self.purses = purses
+        self.budgets = tuple(purse.line.account for purse in purses if purse.line.kind == BUDGET)
+        self.ends_us = min((one.line.ends_us for one in purses if one.line.ends_us is not None), default=2**62)
+
+    def needs(self, request: ModelRequest, targets: tuple[Target, ...]) -> list[Need]:
+        """What a call wants, purse by purse.
+
+        Raises:
+            Fault: `price_unknown` where a budget in money cannot hold it.
+        """
+        return [self._need(purse.line, request, targets) for purse in self.purses]
+
+    def _need(self, line: Line, request: ModelRequest, targets: tuple[Target, ...]) -> Need:
+        if line.kind == BUDGET:
+            return self._budget_need(line, request, targets)
+        if line.unit == TOKENS:
+            # a rate protects capacity, so a fair guess does: the real count is settled afterwards
+            guess = min(estimate_prompt_tokens(len(request.raw)), line.limit)
+            return Need(guess, guess)
+        return Need(1, 1)
+
+    def _budget_need(self, line: Line, request: ModelRequest, targets: tuple[Target, ...]) -> Need:
+        tokens, micros = hold_for(request, targets)
+        least_tokens, least_micros = hold_for(request, targets, max_cap=MIN_ANSWER_TOKENS)
+        if line.unit == TOKENS:
+            return Need(least_tokens, tokens)
+        if any(not one.is_local and not (one.price.is_known and one.price.currency == line.unit) for one in targets):
+            if self.workspace.unknown_price != COUNT:
+                raise fault("price_unknown", model=request.model, currency=line.unit)
+            return Need(0, 0)
+        return Need(least_micros, micros)
+
+
+class Allowances:
+    """Finds the allowance of a grant, fills purses, and gives back what is not used."""
+
+    def __init__(self, keeper: Keeper) -> None:
+        self._keeper = keeper
+        #: Numbers wishes. Never begins anew in a process, or a wish would be taken for an old one.
+        self._numbers = itertools.count(1)
+        self._purses: dict[str, Purse] = {}
+        self._cache: dict[str, Allowance] = {}
+
+    def __repr__(self) -> str:
+        return f"<Allowances [{len(self._purses)} purses]>"
+
+    def find(self, grant: Grant, workspace: Workspace, started_us: int) -> Allowance | None:
+        """The allowance of a grant; None where nothing limits it."""
+        found = self._cache.get(grant.key_id)
+        if found is None or found.grant is not grant or found.workspace is not workspace or started_us >= found.ends_us:
+            found = self._cache[grant.key_id] = self._make(grant, workspace, started_us)
+        return found if found.purses else None
+
+    def _make(self, grant: Grant, workspace: Workspace, started_us: int) -> Allowance:
+        purses = []
+        for line in lines_for(grant, workspace, started_us):
+            purse = self._purses.get(line.account)
+            if purse is None:
+                purse = self._purses[line.account] = Purse(line)
+            # its value may have been changed
+            purse.line = line
+            purses.append(purse)
+        return Allowance(grant, workspace, tuple(purses))
+
+    # taking
+
+    @staticmethod
+    def take(allowance: Allowance, needs: list[Need]) -> bool:
+        """Takes what a call wants of every purse, or nothing and says False."""
+        for purse, need in zip(allowance.purses, needs, strict=True):
+            if purse.free < need.want:
+                return False
+        for purse, need in zip(allowance.purses, needs, strict=True):
+            purse.free -= need.want
+            purse.held += need.want
+            purse.is_used = True
+        return True
+
+    async def acquire(self, allowance: Allowance, needs: list[Need]) -> list[int]:
+        """Takes what a call wants, asking for it; of a budget that is nearly spent less than wanted.
+
+        Returns:
+            what was taken, purse by purse.
+
+        Raises:
+            Fault: the limit that is met; nothing is held then.
+        """
+        taken: list[int] = []
+        try:
+            for purse, need in zip(allowance.purses, needs, strict=True):
+                amount = await self._fill(purse, need)
+                purse.free -= amount
+                purse.held += amount
+                taken.append(amount)
+        except Fault:
+            for purse, amount in zip(allowance.purses, taken, strict=False):
+                purse.put_back(amount, 0)
+            raise
+        return taken
+
+    async def _fill(self, purse: Purse, need: Need) -> int:
+        """How much of the purse may be taken now, at least what is of use.
+
+        Raises:
+            Fault: the limit is met, or its keeper cannot be reached.
+        """
+        give_up_at = monotonic() + FILL_S
+        purse.wanted += need.want
+        purse.is_used = True
+        try:
+            while purse.free < need.want:
+                is_own = purse.asking is None
+                # one wish at a time, for all who wait
+                reply = await (self._ask(purse, need) if purse.asking is None else asyncio.shield(purse.asking))
+                if purse.free >= need.want:
+                    break
+                is_late = monotonic() > give_up_at
+                if not is_own and not is_late and need.least - purse.free <= reply.left:
+                    # what was refused to somebody who needs more may still do for this one
+                    continue
+                is_short = reply.granted == 0 or is_late
+                if purse.free >= need.least and (is_short or reply.left == 0):
+                    return purse.free
+                if is_short:
+                    raise refuse(purse.line, reply, now_us())
+            return need.want
+        finally:
+            purse.wanted -= need.want
+
+    async def _ask(self, purse: Purse, need: Need) -> LeaseReply:
+        asking = purse.asking = asyncio.get_running_loop().create_future()
+        # a rate's debt is paid first; a budget's stays with the lease that it was made in
+        debt = min(purse.free, 0) if purse.line.kind == RATE else 0
+        least = max(need.least - purse.free + debt, 1)
+        # room for all who wait is asked for together, though less than that will do for this one
+        want = max(max(purse.wanted, need.want) - purse.free + debt, least)
+        try:
+            reply = await self._exchange(purse, back=debt, need=least, want=want)
+        except BaseException as exc:
+            purse.asking = None
+            asking.set_exception(exc if isinstance(exc, Fault) else fault("stores_unavailable"))
+            asking.exception()
+            raise
+        purse.asking = None
+        asking.set_result(reply)
+        return reply
+
+    async def _exchange(self, purse: Purse, *, back: int = 0, need: int = 0, want: int = 0) -> LeaseReply:
+        """One exchange with the keeper, repeated until it is answered: a wish has a number and counts once."""
+        line = purse.line
+        purse.free -= back
+        wish = Wish(
+            account=line.account,
+            kind=line.kind,
+            limit=line.limit,
+            seq=next(self._numbers),
+            back=back,
+            need=need,
+            want=want,
+            starts_us=line.starts_us,
+            ends_us=line.ends_us,
+        )
+        give_up_at = monotonic() + KEEPER_S
+        while True:
+            try:
+                (reply,) = await self._keeper.fulfil([wish])
+            except Fault:
+                if monotonic() > give_up_at:
+                    raise
+                await asyncio.sleep(RETRY_S)
+                continue
+            purse.free += reply.granted
+            return reply
+
+    # giving back
+
+    @staticmethod
+    def settle(allowance: Allowance, taken: Iterable[int], receipt: Receipt | None) -> None:
+        """Ends the holds of a call: what it took is spent, the rest is free. Without a receipt nothing was taken."""
+        for purse, amount in zip(allowance.purses, taken, strict=True):
+            spent = (
+                purse.spent(receipt, amount) if receipt is not None else amount if purse.line.unit == REQUESTS else 0
+            )
+            purse.put_back(amount, spent)
+
+    async def return_unused(self, purse: Purse) -> None:
+        """Gives back what is free."""
+        if purse.free > 0 and purse.asking is None:
+            asking = purse.asking = asyncio.get_running_loop().create_future()
+            reply = LeaseReply()
+            try:
+                reply = await self._exchange(purse, back=purse.free)
+            except Fault as failure:
+                # heard or not, the keeper takes the rest back when this process ends
+                log.warning("what is left of %s could not be given back: %s", purse.line.account, failure)
+            finally:
+                purse.asking = None
+                asking.set_result(reply)
+
+    async def recall(self, names: Iterable[str]) -> None:
+        """Other gateways are short of these accounts."""
+        short = [purse for name in names if (purse := self._purses.get(name)) is not None]
+        await asyncio.gather(*(self.return_unused(purse) for purse in short))
+
+    def holdings(self) -> list[tuple[str, int]]:
+        """What is taken of pools, for a keeper that has just begun."""
+        return [
+            (name, purse.free + purse.held)
+            for name, purse in self._purses.items()
+            if purse.line.kind == POOL and purse.free + purse.held > 0
+        ]
+
+    async def keep_swept(self) -> None:
+        """Runs for the life of the process: gives back what is not used, and forgets purses that nobody uses."""
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            now = monotonic()
+            for name, purse in list(self._purses.items()):
+                if purse.is_used:
+                    purse.is_used, purse.used_at = False, now
+                elif purse.free > 0 and now - purse.used_at > IDLE_S:
+                    await self.return_unused(purse)
+                elif not purse.free and not purse.held and purse.asking is None and now - purse.used_at > FORGET_S:
+                    del self._purses[name]
+                    self._cache.clear()
