@@ -25,6 +25,7 @@ from steelyard.base.logs import open_log
 from steelyard.base.metrics import Registry
 from steelyard.base.metrics_port import open_metrics_port
 from steelyard.base.segments import get_machine_id, owner_of, stem_of
+from steelyard.base.tokens import Signer
 from steelyard.canon.model import Model, Price, Target
 from steelyard.config import Provider, Settings, price_micros, resolve_secret
 
@@ -195,7 +196,7 @@ async def run_gateway(orders: Orders) -> None:
         owner = owner_of(get_machine_id(Path(settings.data_dir)), stem_of(orders.boot_id, os.getpid()))
         face = FaceLink(pool, Origin("face", 80, unix_path=str(settings.run_dir / FACE_SOCKET)), owner)
         allowances = Allowances(face)
-        admission = Admission(face, settings.server.trusted_proxies)
+        admission = Admission(face, Signer(bytes.fromhex(orders.master_key)), settings.server.trusted_proxies)
         core = Core(
             admission,
             allowances,
@@ -254,6 +255,7 @@ async def run_face(orders: Orders) -> None:
     from steelyard.web.control_api import ControlApi
     from steelyard.web.internal_api import InternalApi
     from steelyard.web.status_page import StatusPage
+    from steelyard.web.tokens_api import TokensApi
 
     settings = orders.settings
     # answers come before bookkeeping: where cores are short, the gateways get them
@@ -277,6 +279,7 @@ async def run_face(orders: Orders) -> None:
         app = build_app(
             ControlApi(database, catalogue, settings.quota.free_tokens),
             InternalApi(database, feed, leases),
+            TokensApi(database, Signer(bytes.fromhex(orders.master_key))),
             StatusPage(database, catalogue, tickets),
             Exposition(settings.run_dir, ask),
         )

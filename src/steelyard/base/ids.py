@@ -14,14 +14,19 @@ from dataclasses import dataclass
 
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _BODY_CHARS = 36
-_CHECK_CHARS = 6
+CHECK_CHARS = 6
+
+#: Of a token's claims and signature.
+MIN_TOKEN_CHARS = 60
 
 KEY_PREFIX = "sk"
 TOKEN_PREFIX = "st"  # noqa: S105
 ADMIN_PREFIX = "sk-admin"
 
+#: A key has random characters, a temporary token signed claims (see `tokens`).
 _CREDENTIAL = re.compile(
-    rf"\b(sk-admin|sk|st)-([0-9A-Za-z]{{{_BODY_CHARS}}})([0-9A-Za-z]{{{_CHECK_CHARS}}})(?![0-9A-Za-z])"
+    rf"\b(?:(sk-admin|sk)-([0-9A-Za-z]{{{_BODY_CHARS}}})|(st)-([0-9A-Za-z_-]{{{MIN_TOKEN_CHARS},4096}}))"
+    rf"([0-9A-Za-z]{{{CHECK_CHARS}}})(?![0-9A-Za-z])"
 )
 
 
@@ -42,10 +47,11 @@ def new_id(prefix: str) -> str:
     return f"{prefix}_{''.join(secrets.choice(_ALPHABET) for _ in range(16))}"
 
 
-def _checksum(text: str) -> str:
+def checksum(text: str) -> str:
+    """Six characters by which a credential is told from a look-alike."""
     value = zlib.crc32(text.encode())
     digits = []
-    for _ in range(_CHECK_CHARS):
+    for _ in range(CHECK_CHARS):
         value, rest = divmod(value, len(_ALPHABET))
         digits.append(_ALPHABET[rest])
     return "".join(digits)
@@ -54,13 +60,17 @@ def _checksum(text: str) -> str:
 def new_credential(prefix: str = KEY_PREFIX) -> str:
     """A fresh secret with its checksum."""
     body = "".join(secrets.choice(_ALPHABET) for _ in range(_BODY_CHARS))
-    return f"{prefix}-{body}{_checksum(f'{prefix}-{body}')}"
+    return f"{prefix}-{body}{checksum(f'{prefix}-{body}')}"
 
 
 def is_well_formed(credential: str) -> bool:
     """Whether the text has our shape and its checksum holds."""
     found = _CREDENTIAL.fullmatch(credential)
-    return found is not None and _checksum(f"{found[1]}-{found[2]}") == found[3]
+    return found is not None and _holds(found)
+
+
+def _holds(found: re.Match[str]) -> bool:
+    return checksum(found[0][:-CHECK_CHARS]) == found[5]
 
 
 def mask(credential: str) -> str:
@@ -86,6 +96,6 @@ def find_credentials(text: str) -> list[Sighting]:
         sightings += [
             Sighting(number, found.start() + 1, mask(found[0]), found[0])
             for found in _CREDENTIAL.finditer(line)
-            if _checksum(f"{found[1]}-{found[2]}") == found[3]
+            if _holds(found)
         ]
     return sightings

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from steelyard.canon.limits import NO_LIMITS, Limits
+from steelyard.canon.limits import NO_LIMITS, Budget, Limits
 
 #: What happens to a call whose price nobody knows while a budget in money is in force.
 REFUSE, COUNT = "refuse", "count"
@@ -23,6 +23,12 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits = NO_LIMITS
     #: The key that this one goes back to by rotation: they share one budget.
     lineage: str = ""
+    #: Set where a temporary token stands for the key, with what narrows it.
+    token_id: str = ""
+    resource: str = ""
+    origin: str = ""
+    token_calls: int | None = None
+    token_spend: Budget | None = None
 
 
 class Workspace(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,3 +38,5 @@ class Workspace(msgspec.Struct, frozen=True, kw_only=True):
     is_activated: bool = False
     limits: Limits = NO_LIMITS
     unknown_price: str = REFUSE
+    #: Operations of the control API that take a temporary token.
+    step_up: tuple[str, ...] = ()

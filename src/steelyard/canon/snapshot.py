@@ -13,3 +13,5 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     models: dict[str, Model] = {}
     workspaces: dict[str, Workspace] = {}
     has_keys: bool = False
+    #: Temporary tokens that were revoked before their time.
+    revoked: frozenset[str] = frozenset()

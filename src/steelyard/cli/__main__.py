@@ -14,6 +14,7 @@ COMMANDS: dict[str, str] = {
     "chat": "steelyard.cli.chat:chat",
     "profile": "steelyard.cli.profile:app",
     "keys": "steelyard.cli.keys:app",
+    "tokens": "steelyard.cli.tokens:app",
     "workspaces": "steelyard.cli.workspaces:app",
     "models": "steelyard.cli.models:app",
     "usage": "steelyard.cli.usage:app",

@@ -64,6 +64,7 @@ def limit(
     currency: str = "CNY",
     per: Literal["day", "month", "total"] = "total",
     unknown_price: Literal["refuse", "count"] = "refuse",
+    step_up: str = "",
     data_dir: Path | None = None,
     config: Path | None = None,
     json: bool = False,
@@ -90,6 +91,8 @@ def limit(
         The budget's period; days and months begin at midnight UTC.
     unknown_price
         With a budget in money: refuse models without a price, or count their tokens only.
+    step_up
+        Operations that take a temporary token in place of an admin key, comma separated, such as keys.delete.
     data_dir
         The installation's data directory.
     config
@@ -103,7 +106,8 @@ def limit(
             rpm=rpm, tpm=tpm, concurrency=concurrency, budget_tokens=budget_tokens, budget_money=budget_money,
             currency=currency, per=per,
         )  # fmt: skip
-        policy = workspaces.Policy(limits=limits, unknown_price=unknown_price)
+        named = tuple(part.strip() for part in step_up.split(",") if part.strip())
+        policy = workspaces.Policy(limits=limits, unknown_price=unknown_price, step_up=named)
         return await workspaces.set_policy(records, name, policy, actor=actor())
 
     shown = show_workspace(with_records(get_settings(data_dir, config), action))["limits"]

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 
+from steelyard.base.clock import now_us
 from steelyard.canon.grant import Workspace
 from steelyard.canon.model import Model
 from steelyard.canon.snapshot import Snapshot
-from steelyard.store import changes, keys, workspaces
+from steelyard.store import changes, keys, revocations, workspaces
 from steelyard.store.database import Database
 
 #: The models as they are now; embedded ones come and go with their weights.
@@ -18,6 +19,7 @@ async def take_snapshot(database: Database, models: dict[str, Model]) -> Snapsho
         version = await changes.get_version(connection)
         known = await workspaces.list_workspaces(connection)
         has_keys = await keys.count_keys(connection) > 0
+        revoked = await revocations.list_revoked(connection, now_us())
     return Snapshot(
         version=version,
         models=models,
@@ -27,8 +29,10 @@ async def take_snapshot(database: Database, models: dict[str, Model]) -> Snapsho
                 is_activated=one.activated_us is not None,
                 limits=one.policy.limits,
                 unknown_price=one.policy.unknown_price,
+                step_up=one.policy.step_up,
             )
             for one in known
         },
         has_keys=has_keys,
+        revoked=frozenset(revoked),
     )

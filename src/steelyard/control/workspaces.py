@@ -13,6 +13,8 @@ from steelyard.store.database import Database
 from steelyard.store.workspaces import Policy, WorkspaceRecord
 
 DEFAULT = "default"
+#: Operations of the control API that a workspace may demand a temporary token for.
+STEP_UP_ACTIONS = ("keys.create", "keys.delete", "keys.rotate", "keys.limit", "workspaces.limit")
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 #: First path parts of this server; a workspace of that name could not be addressed.
 RESERVED = frozenset(
@@ -73,6 +75,10 @@ async def set_policy(database: Database, name: str, policy: Policy, *, actor: st
     if policy.unknown_price not in (REFUSE, COUNT):
         detail = f"unknown_price must be {REFUSE} or {COUNT}."
         raise fault("parameter_invalid", detail=detail, param="unknown_price")
+    for action in policy.step_up:
+        if action not in STEP_UP_ACTIONS:
+            detail = f"unknown operation {action!r}; known: {', '.join(STEP_UP_ACTIONS)}."
+            raise fault("parameter_invalid", detail=detail, param="step_up")
     await get_workspace(database, name)
     now = now_us()
     async with database.write() as connection:
@@ -105,6 +111,7 @@ async def list_workspaces(database: Database) -> list[WorkspaceRecord]:
 __all__ = [
     "DEFAULT",
     "RESERVED",
+    "STEP_UP_ACTIONS",
     "Policy",
     "activate_workspace",
     "create_workspace",

@@ -4,8 +4,10 @@ import hashlib
 from collections import OrderedDict
 
 from steelyard.base import ids
-from steelyard.base.clock import monotonic, now_us
-from steelyard.base.errors import fault
+from steelyard.base.clock import monotonic, now_s, now_us
+from steelyard.base.errors import Fault, fault
+from steelyard.base.tokens import Signer
+from steelyard.canon.claims import decode_claims
 from steelyard.canon.grant import Grant
 from steelyard.canon.snapshot import Snapshot
 from steelyard.gateway.ports import Grants
@@ -38,13 +40,16 @@ _PLACEHOLDERS = frozenset(
 class Admission:
     """Keeps the snapshot and a bounded cache of grants, both renewed by the change feed."""
 
-    def __init__(self, grants: Grants, trusted_proxies: tuple[str, ...] = ()) -> None:
+    def __init__(self, grants: Grants, signer: Signer, trusted_proxies: tuple[str, ...] = ()) -> None:
+        self._signer = signer
         self.snapshot = Snapshot()
         self.fresh_at = float("-inf")
         self._source = grants
         self._trusted_proxies = trusted_proxies
         self._cache: OrderedDict[str, Grant] = OrderedDict()
         self._unknown: OrderedDict[str, float] = OrderedDict()
+        #: Digests in the cache that stand for temporary tokens.
+        self._tokens: set[str] = set()
 
     def __repr__(self) -> str:
         return f"<Admission version {self.snapshot.version} [{len(self._cache)} keys cached]>"
@@ -54,9 +59,14 @@ class Admission:
         if digest is None:
             self._cache.clear()
             self._unknown.clear()
+            self._tokens.clear()
         else:
             self._cache.pop(digest, None)
             self._unknown.pop(digest, None)
+            # tokens are checked anew by their signatures, and end with their keys
+            for token in self._tokens:
+                self._cache.pop(token, None)
+            self._tokens.clear()
 
     def find_cached(self, headers: dict[bytes, bytes]) -> Grant | None:
         """The fast way: the grant if the key is known already. It still has to be checked."""
@@ -81,8 +91,32 @@ class Admission:
         if not ids.is_well_formed(text):
             raise fault("api_key_invalid", detail="" if self.snapshot.has_keys else NO_KEY_YET)
         if text.startswith(ids.TOKEN_PREFIX + "-"):
-            raise fault("access_token_invalid")
+            return await self._identify_token(text)
         return await self._look_up(hashlib.sha256(credential).hexdigest())
+
+    async def _identify_token(self, token: str) -> Grant:
+        """A temporary token: its signature decides, then its parent must still be there."""
+        payload = self._signer.read(token)
+        claims = None if payload is None else decode_claims(payload, now_s())
+        if claims is None:
+            raise fault("access_token_invalid")
+        version = self.snapshot.version
+        try:
+            parent = await self._look_up(claims.parent)
+        except Fault as failure:
+            raise fault("access_token_invalid") if failure.slug == "api_key_invalid" else failure from None
+        grant = access.narrow(parent, claims)
+        if version == self.snapshot.version and claims.parent in self._cache:
+            digest = hashlib.sha256(token.encode()).hexdigest()
+            self._tokens.add(digest)
+            self._keep(digest, grant)
+        return grant
+
+    def _keep(self, digest: str, grant: Grant) -> None:
+        self._cache[digest] = grant
+        if len(self._cache) > MAX_CACHED_KEYS:
+            oldest, _ = self._cache.popitem(last=False)
+            self._tokens.discard(oldest)
 
     async def _look_up(self, digest: str) -> Grant:
         grant = self._cache.get(digest)
@@ -100,9 +134,7 @@ class Admission:
             raise fault("api_key_invalid")
         # a change that came while we asked may have been this key's end: then use the grant once, keep nothing
         if version == self.snapshot.version:
-            self._cache[digest] = grant
-            if len(self._cache) > MAX_CACHED_KEYS:
-                self._cache.popitem(last=False)
+            self._keep(digest, grant)
         return grant
 
     def check_fresh(self) -> None:
@@ -114,9 +146,17 @@ class Admission:
         """The key's own state, for paths where no operation is at stake."""
         access.check_grant(grant, now_us())
 
-    def check(self, grant: Grant, operation: str, headers: dict[bytes, bytes], client: str | None) -> None:
+    def check_narrowing(self, grant: Grant, headers: dict[bytes, bytes], path: str) -> None:
+        """What narrows a temporary token, on any path."""
+        if grant.token_id:
+            origin = headers.get(b"origin", b"").decode("latin-1")
+            access.check_token(grant, path=path, origin=origin, revoked=self.snapshot.revoked)
+
+    def check(self, grant: Grant, operation: str, headers: dict[bytes, bytes], client: str | None, path: str) -> None:
         """Every rule that holds for any operation."""
         self.check_fresh()
+        if grant.token_id:
+            self.check_narrowing(grant, headers, path)
         if grant.is_disabled or grant.expires_us is not None:
             access.check_grant(grant, now_us())
         asked = headers.get(b"x-dashscope-workspace")
@@ -124,6 +164,10 @@ class Admission:
         access.check_workspace(grant, workspace, asked.decode("latin-1") if asked else None)
         if grant.operations:
             access.check_operation(grant, operation)
+        self.check_network(grant, headers, client)
+
+    def check_network(self, grant: Grant, headers: dict[bytes, bytes], client: str | None) -> None:
+        """Where the caller may call from."""
         if grant.networks:
             forwarded = headers.get(b"x-forwarded-for", b"").decode("latin-1")
             access.check_network(grant, access.client_address(client, forwarded, self._trusted_proxies))

@@ -35,6 +35,8 @@ RETRY_S = 0.1
 IDLE_S = 1.0
 FORGET_S = 120.0
 SWEEP_S = 0.5
+#: Allowances; tokens come and go.
+MAX_CACHED = 20_000
 #: An answer of fewer tokens is of no use: the cap is not lowered further.
 MIN_ANSWER_TOKENS = 32
 
@@ -139,6 +141,8 @@ class Allowance:
         return Need(1, 1)
 
     def _budget_need(self, line: Line, request: ModelRequest, targets: tuple[Target, ...]) -> Need:
+        if line.unit == REQUESTS:
+            return Need(1, 1)
         tokens, micros = hold_for(request, targets)
         least_tokens, least_micros = hold_for(request, targets, max_cap=MIN_ANSWER_TOKENS)
         if line.unit == TOKENS:
@@ -165,9 +169,13 @@ class Allowances:
 
     def find(self, grant: Grant, workspace: Workspace, started_us: int) -> Allowance | None:
         """The allowance of a grant; None where nothing limits it."""
-        found = self._cache.get(grant.key_id)
+        name = grant.token_id or grant.key_id
+        found = self._cache.get(name)
         if found is None or found.grant is not grant or found.workspace is not workspace or started_us >= found.ends_us:
-            found = self._cache[grant.key_id] = self._make(grant, workspace, started_us)
+            found = self._make(grant, workspace, started_us)
+            if len(self._cache) >= MAX_CACHED:
+                self._cache.clear()
+            self._cache[name] = found
         return found if found.purses else None
 
     def _make(self, grant: Grant, workspace: Workspace, started_us: int) -> Allowance:

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 from steelyard.base import ids
 from steelyard.base.errors import Fault, fault
 from steelyard.canon.grant import Grant
-from steelyard.dialects import openai_errors, openai_models
+from steelyard.dialects import dashscope_errors, openai_errors, openai_models
 from steelyard.dialects.dialect import Dialect
 from steelyard.gateway.core import Core
 from steelyard.gateway.exchange import Headers
@@ -34,6 +34,8 @@ FACE_PREFIXES = ("/control/v1/", "/metrics", "/errors", "/console", "/static/")
 SESSION_PREFIXES = ("/console",)
 #: Paths that an api key may use too, for its own workspace; the face narrows the answer.
 OWN_WORKSPACE_PREFIXES = ("/control/v1/usage", "/control/v1/requests/")
+#: What the face answers to any key that is good for the operation.
+FACE_OPERATIONS = {"/api/v1/tokens": "tokens"}
 #: A form's worth: nothing public takes more.
 MAX_PUBLIC_BODY_BYTES = 65_536
 #: Events of a stream that may wait for a slow ASGI server before the upstream is paused.
@@ -132,13 +134,13 @@ class App:
             status, answer_headers, answer = await self._answer(scope, headers, body, request_id)
         except Fault as failure:
             self._core.meter.refused("", UNKNOWN, "other", failure.status, failure.slug)
-            answer_headers, answer = openai_errors.render(failure, request_id)
+            answer_headers, answer = _renderer(path)(failure, request_id)
             status = failure.status
         except _ClientLeft:
             return
         except Exception:
             log.exception("request failed", extra={"request_id": request_id})
-            answer_headers, answer = openai_errors.render(fault("internal_error"), request_id)
+            answer_headers, answer = _renderer(path)(fault("internal_error"), request_id)
             status = 500
         await _send(send, status, [*answer_headers, (b"x-request-id", request_id.encode())], answer, scope["method"])
 
@@ -166,10 +168,15 @@ class App:
         grant = await self._core.admission.identify(headers)
         if path.startswith(FACE_PREFIXES):
             # the kind of key decides; a workspace need not be activated to be looked after
-            self._check_control(grant, path)
+            self._check_control(grant, headers, path, (scope.get("client") or (None,))[0])
             return await self._face.relay(scope, headers, body, grant, request_id)
         client = (scope.get("client") or (None,))[0]
-        self._core.admission.check(grant, "models", headers, client)
+        operation = FACE_OPERATIONS.get(path, "models")
+        self._core.admission.check(grant, operation, headers, client, path)
+        if path in FACE_OPERATIONS:
+            if method != "POST":
+                raise fault("method_not_supported", method=method)
+            return await self._face.relay(scope, headers, body, grant, request_id)
         if path in self._dialects:
             raise fault("method_not_supported", method=method)
         for prefix in openai_models.PREFIXES:
@@ -179,10 +186,12 @@ class App:
                 return self._models(grant, _model_id(path, prefix))
         raise fault("path_not_found", detail=_path_hint(path))
 
-    def _check_control(self, grant: Grant, path: str) -> None:
+    def _check_control(self, grant: Grant, headers: dict[bytes, bytes], path: str, client: str | None) -> None:
         admission = self._core.admission
         admission.check_fresh()
         admission.check_key(grant)
+        admission.check_network(grant, headers, client)
+        admission.check_narrowing(grant, headers, path)
         if grant.kind != "admin" and not path.startswith(OWN_WORKSPACE_PREFIXES):
             raise fault("admin_key_required")
 
@@ -201,6 +210,11 @@ class App:
 def _is_public(path: str) -> bool:
     """Whether the gateway lets a request through without a key; the console checks its own session."""
     return path == "/" or path in PUBLIC_PATHS or path.startswith((*PUBLIC_PREFIXES, *SESSION_PREFIXES))
+
+
+def _renderer(path: str) -> Callable[[Fault, str], tuple[Headers, bytes]]:
+    """Even a refusal speaks the caller's dialect."""
+    return dashscope_errors.render if path.startswith(dashscope_errors.PREFIX) else openai_errors.render
 
 
 class _ClientLeft(Exception):

@@ -97,7 +97,7 @@ class Core:
     def _answer(self, call: Call, grant: Grant, exchange: Exchange, dialect: Dialect) -> None:
         """Admit, decode, resolve, reserve; then the relay has it."""
         headers = exchange.headers
-        self.admission.check(grant, dialect.operation, headers, exchange.client)
+        self.admission.check(grant, dialect.operation, headers, exchange.client, exchange.path)
         _check_content_type(headers)
         request = dialect.decode(exchange.body)
         if grant.models:
@@ -156,9 +156,10 @@ class Core:
 
     async def _once(self, call: Call, grant: Grant, exchange: Exchange, dialect: Dialect) -> None:
         """A call with an Idempotency-Key: processed at most once, its answer kept for a repeat."""
-        self.admission.check(grant, dialect.operation, exchange.headers, exchange.client)
+        self.admission.check(grant, dialect.operation, exchange.headers, exchange.client, exchange.path)
         key = exchange.headers[b"idempotency-key"].decode("latin-1")[:MAX_IDEMPOTENCY_KEY_CHARS]
-        scope = f"{grant.workspace}:{dialect.operation}"
+        # per owner: another key of the workspace is another caller
+        scope = f"{grant.workspace}:{grant.lineage or grant.key_id}:{dialect.operation}"
         digest = hashlib.sha256(exchange.body).hexdigest()
         claim = await self._replay.claim(scope, key, digest, call.request_id)
         if claim.state == "stored" and claim.answer is not None:

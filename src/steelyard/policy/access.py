@@ -2,8 +2,13 @@
 
 from ipaddress import ip_address, ip_network
 
+import msgspec
+
 from steelyard.base.errors import fault
+from steelyard.base.units import MICROS
+from steelyard.canon.claims import Claims
 from steelyard.canon.grant import Grant, Workspace
+from steelyard.canon.limits import Budget
 
 
 def check_grant(grant: Grant, now_us: int) -> None:
@@ -15,7 +20,40 @@ def check_grant(grant: Grant, now_us: int) -> None:
     if grant.is_disabled:
         raise fault("api_key_invalid", detail="The key is disabled.")
     if grant.expires_us is not None and grant.expires_us <= now_us:
-        raise fault("api_key_invalid", detail="The key has expired.")
+        raise (
+            fault("access_token_invalid") if grant.token_id else fault("api_key_invalid", detail="The key has expired.")
+        )
+
+
+def check_token(grant: Grant, *, path: str, origin: str, revoked: frozenset[str]) -> None:
+    """What narrows a temporary token beyond models and operations.
+
+    Raises:
+        Fault: it was revoked, or is good for another resource or origin.
+    """
+    if grant.token_id in revoked:
+        raise fault("access_token_invalid")
+    if grant.resource and path != grant.resource and not path.startswith(grant.resource + "/"):
+        raise fault("resource_not_allowed", resource=grant.resource)
+    if grant.origin and origin != grant.origin:
+        raise fault("origin_not_allowed", origin=grant.origin)
+
+
+def narrow(parent: Grant, claims: Claims) -> Grant:
+    """What a token allows: its parent's rights, narrowed, for a while."""
+    expires_us = claims.expires_s * MICROS
+    spend = None if claims.spend is None else Budget(amount=claims.spend, unit=claims.spend_unit)
+    return msgspec.structs.replace(
+        parent,
+        expires_us=expires_us if parent.expires_us is None else min(expires_us, parent.expires_us),
+        models=claims.models or parent.models,
+        operations=claims.operations or parent.operations,
+        token_id=claims.token_id,
+        resource=claims.resource,
+        origin=claims.origin,
+        token_calls=claims.calls,
+        token_spend=spend,
+    )
 
 
 def check_workspace(grant: Grant, workspace: Workspace | None, asked: str | None) -> None:

@@ -60,7 +60,23 @@ def lines_for(grant: Grant, workspace: Workspace, now_us: int) -> tuple[Line, ..
     if workspace.limits != NO_LIMITS:
         command = f"workspaces limit {workspace.name}"
         lines += _lines(f"workspace:{workspace.name}", workspace.limits, "workspace", command, now_us)
+    if grant.token_id:
+        lines += _token_lines(grant)
     return tuple(lines)
+
+
+def _token_lines(grant: Grant) -> list[Line]:
+    """A token's own budgets. They end with it."""
+    budgets = [] if grant.token_calls is None else [Budget(amount=grant.token_calls, unit=REQUESTS)]
+    if grant.token_spend is not None:
+        budgets.append(grant.token_spend)
+    return [
+        Line(
+            f"token:{grant.token_id}|{budget.unit}|{budget.per}|0", BUDGET, budget.unit, budget.amount, "token",
+            "tokens create", budget.per, 0, grant.expires_us,
+        )
+        for budget in budgets
+    ]  # fmt: skip
 
 
 def _lines(subject: str, limits: Limits, level: str, command: str, now_us: int) -> list[Line]:
@@ -129,8 +145,9 @@ def _refuse_pool(line: Line, reply: LeaseReply, _now_us: int) -> Fault:
 
 
 def _refuse_budget(line: Line, reply: LeaseReply, now_us: int) -> Fault:
-    amount = f"{line.limit:,} tokens" if line.unit == TOKENS else f"{line.limit / MICROS:,.2f} {line.unit}"
-    left = f"{max(reply.left, 0):,}" if line.unit == TOKENS else f"{max(reply.left, 0) / MICROS:,.6f}"
+    is_counted = line.unit in (TOKENS, REQUESTS)
+    amount = f"{line.limit:,} {line.unit}" if is_counted else f"{line.limit / MICROS:,.2f} {line.unit}"
+    left = f"{max(reply.left, 0):,}" if is_counted else f"{max(reply.left, 0) / MICROS:,.6f}"
     if reply.leased > 0:
         # what others hold comes back unless they use it up: this is worth another try
         detail = (

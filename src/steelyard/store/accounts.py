@@ -34,6 +34,9 @@ async def sum_receipts(
 ) -> int:
     """What a subject (`key:ID` or `workspace:NAME`) spent in a period, by its receipts."""
     level, _, name = subject.partition(":")
+    if level == "token":
+        # it was opened with the token's first call
+        return 0
     amount = receipt.c.prompt_tokens + receipt.c.completion_tokens if unit == "tokens" else receipt.c.charged_micros
     query = select(func.coalesce(func.sum(amount), 0)).where(
         (receipt.c.key_id if level == "key" else receipt.c.workspace) == name, receipt.c.started_us >= starts_us

@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from steelyard.store.schema import change
 
-KEY, WORKSPACE = "key", "workspace"
+KEY, WORKSPACE, TOKEN = "key", "workspace", "token"
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,6 +113,13 @@ lease = Table(
     Column("granted", BigInteger, nullable=False),
 )
 
+revocation = Table(
+    "revocation",
+    metadata,
+    Column("token_id", Text, primary_key=True),
+    Column("expires_us", BigInteger, nullable=False),
+)
+
 change = Table(
     "change",
     metadata,

@@ -18,6 +18,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     limits: Limits = NO_LIMITS
     #: For calls without a known price while a budget in money is in force.
     unknown_price: str = REFUSE
+    #: Operations of the control API that take a temporary token.
+    step_up: tuple[str, ...] = ()
 
 
 NO_POLICY = Policy()

@@ -16,11 +16,14 @@ from steelyard.web.control_api import ControlApi
 from steelyard.web.internal_api import InternalApi
 from steelyard.web.principal import get_admin
 from steelyard.web.status_page import StatusPage
+from steelyard.web.tokens_api import TokensApi
 
 log = logging.getLogger("steelyard.web")
 
 
-def build_app(control: ControlApi, internal: InternalApi, status: StatusPage, exposition: Exposition) -> Starlette:
+def build_app(
+    control: ControlApi, internal: InternalApi, tokens: TokensApi, status: StatusPage, exposition: Exposition
+) -> Starlette:
     """Assembles the application."""
 
     async def metrics(request: Request) -> Response:
@@ -30,6 +33,7 @@ def build_app(control: ControlApi, internal: InternalApi, status: StatusPage, ex
     routes: list[BaseRoute] = [
         *internal.routes(),
         *control.routes(),
+        *tokens.routes(),
         *error_pages.routes(),
         *status.routes(),
         Route("/metrics", guarded(metrics)),

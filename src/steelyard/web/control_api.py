@@ -14,10 +14,10 @@ from steelyard.base.errors import fault
 from steelyard.canon.grant import REFUSE
 from steelyard.canon.limits import NO_LIMITS, Limits
 from steelyard.canon.model import Model
-from steelyard.control import keys, limits, usage, workspaces
+from steelyard.control import keys, limits, tokens, usage, workspaces
 from steelyard.control.records import Records
 from steelyard.web.answers import Handler, guarded, json_answer, read_body
-from steelyard.web.principal import get_admin, get_scope
+from steelyard.web.principal import get_admin, get_principal, get_scope
 
 
 class KeyWish(msgspec.Struct, forbid_unknown_fields=True):
@@ -56,6 +56,7 @@ class PolicyWish(msgspec.Struct, forbid_unknown_fields=True):
 
     limits: Limits = NO_LIMITS
     unknown_price: str = REFUSE
+    step_up: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,8 @@ class Operation:
     summary: str
     handler: Handler
     body: type | None = None
+    #: The name by which a workspace may demand a temporary token for it (`step_up`).
+    action: str = ""
 
 
 def show_key(record: Any, secret: str | None = None) -> dict[str, Any]:
@@ -110,6 +113,7 @@ def show_workspace(record: Any) -> dict[str, Any]:
         "free_tokens_left": record.free_tokens_left,
         "limits": show_limits(record.policy.limits),
         "unknown_price": record.policy.unknown_price,
+        "step_up": record.policy.step_up,
     }
 
 
@@ -143,18 +147,40 @@ class ControlApi:
         self._free_tokens = free_tokens
         self.operations = (
             Operation("GET", "/keys", "List keys, masked", self.list_keys),
-            Operation("POST", "/keys", "Make a key; the secret is shown once", self.create_key, KeyWish),
+            Operation(
+                "POST", "/keys", "Make a key; the secret is shown once", self.create_key, KeyWish, action="keys.create"
+            ),
             Operation("GET", "/keys/{key_id}", "Show a key, masked", self.get_key),
-            Operation("DELETE", "/keys/{key_id}", "Delete a key for good", self.delete_key),
+            Operation("DELETE", "/keys/{key_id}", "Delete a key for good", self.delete_key, action="keys.delete"),
             Operation("POST", "/keys/{key_id}/disable", "Switch a key off", self.disable_key),
             Operation("POST", "/keys/{key_id}/enable", "Switch a key on", self.enable_key),
-            Operation("POST", "/keys/{key_id}/rotate", "Replace a key after a grace time", self.rotate_key, RotateWish),
-            Operation("PUT", "/keys/{key_id}/limits", "Set what a key may take", self.limit_key, LimitsWish),
+            Operation(
+                "POST",
+                "/keys/{key_id}/rotate",
+                "Replace a key after a grace time",
+                self.rotate_key,
+                RotateWish,
+                action="keys.rotate",
+            ),
+            Operation(
+                "PUT",
+                "/keys/{key_id}/limits",
+                "Set what a key may take",
+                self.limit_key,
+                LimitsWish,
+                action="keys.limit",
+            ),
+            Operation("DELETE", "/tokens/{token_id}", "Revoke a temporary token", self.revoke_token),
             Operation("GET", "/workspaces", "List workspaces", self.list_workspaces),
             Operation("POST", "/workspaces", "Make a workspace", self.create_workspace, WorkspaceWish),
             Operation("GET", "/workspaces/{name}", "Show a workspace with its budget", self.get_workspace),
             Operation(
-                "PUT", "/workspaces/{name}/limits", "Set what a workspace may take", self.limit_workspace, PolicyWish
+                "PUT",
+                "/workspaces/{name}/limits",
+                "Set what a workspace may take",
+                self.limit_workspace,
+                PolicyWish,
+                action="workspaces.limit",
             ),
             Operation("POST", "/workspaces/{name}/activate", "Activate, with the free tokens", self.activate),
             Operation("GET", "/models", "List models with their targets", self.list_models),
@@ -165,7 +191,31 @@ class ControlApi:
 
     def routes(self) -> list[Route]:
         """The Starlette routes."""
-        return [Route(f"/control/v1{one.path}", guarded(one.handler), methods=[one.method]) for one in self.operations]
+        return [
+            Route(f"/control/v1{one.path}", guarded(self._stepped_up(one)), methods=[one.method])
+            for one in self.operations
+        ]
+
+    def _stepped_up(self, operation: Operation) -> Handler:
+        """The handler, behind the workspace's demand for a token where it has one."""
+        if not operation.action:
+            return operation.handler
+
+        async def handler(request: Request) -> Response:
+            grant = get_principal(request)
+            if not grant.token_id:
+                workspace = await workspaces.get_workspace(self._records, grant.workspace)
+                if operation.action in workspace.policy.step_up:
+                    raise fault("token_required", operation=operation.action)
+            return await operation.handler(request)
+
+        return handler
+
+    async def revoke_token(self, request: Request) -> Response:
+        actor = get_admin(request)
+        token_id = request.path_params["token_id"]
+        await tokens.revoke_token(self._records, token_id, actor=actor.key_id)
+        return json_answer({"id": token_id, "revoked": True})
 
     async def list_keys(self, request: Request) -> Response:
         get_admin(request)
@@ -245,7 +295,7 @@ class ControlApi:
     async def limit_workspace(self, request: Request) -> Response:
         actor = get_admin(request)
         wish = await read_body(request, PolicyWish)
-        policy = workspaces.Policy(limits=wish.limits, unknown_price=wish.unknown_price)
+        policy = workspaces.Policy(limits=wish.limits, unknown_price=wish.unknown_price, step_up=wish.step_up)
         name = request.path_params["name"]
         record = await workspaces.set_policy(self._records, name, policy, actor=actor.key_id)
         return json_answer(show_workspace(record))

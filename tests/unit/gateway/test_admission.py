@@ -6,12 +6,14 @@ from steelyard.base import ids
 from steelyard.base.clock import monotonic
 from steelyard.base.errors import Fault
 from steelyard.base.secrets import digest
+from steelyard.base.tokens import Signer
 from steelyard.canon.grant import Grant, Workspace
 from steelyard.canon.snapshot import Snapshot
 from steelyard.gateway import admission as module
 from steelyard.gateway.admission import Admission, is_placeholder, read_credential
 
 KEY = ids.new_credential()
+SIGNER = Signer(bytes(32))
 GRANT = Grant(key_id="k", workspace="w")
 
 
@@ -28,7 +30,7 @@ class Source:
 
 
 def admission(source: Source) -> Admission:
-    made = Admission(source)
+    made = Admission(source, SIGNER)
     made.snapshot = Snapshot(workspaces={"w": Workspace(name="w", is_activated=True)}, has_keys=True)
     made.fresh_at = monotonic()
     return made
@@ -97,10 +99,10 @@ async def test_cache_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_news_calls_are_refused() -> None:
     """Ten seconds without word of changes."""
     gate = admission(Source())
-    gate.check(GRANT, "chat", {}, None)
+    gate.check(GRANT, "chat", {}, None, "/v1/chat/completions")
     gate.fresh_at = monotonic() - module.STALE_S - 1
     with pytest.raises(Fault) as caught:
-        gate.check(GRANT, "chat", {}, None)
+        gate.check(GRANT, "chat", {}, None, "/v1/chat/completions")
     assert caught.value.status == 503
 
 

@@ -11,6 +11,7 @@ import pytest
 from steelyard.base.clock import monotonic
 from steelyard.base.metrics import Registry
 from steelyard.base.secrets import digest
+from steelyard.base.tokens import Signer
 from steelyard.canon.grant import Grant, Workspace
 from steelyard.canon.model import Model, Target
 from steelyard.canon.receipt import Receipt
@@ -26,6 +27,7 @@ from steelyard.upstream.pool import Pool
 from upstream.server import FakeVendor
 
 KEY = "sk-known"
+SIGNER = Signer(bytes(32))
 
 
 class Exchange:
@@ -83,7 +85,7 @@ class Sink:
 
 
 def make_core(pool: Pool, sink: Sink, port: int) -> Core:
-    admission = Admission(Source())
+    admission = Admission(Source(), SIGNER)
     target = Target(provider="p", model="m", base_url=f"http://127.0.0.1:{port}/v1", has_breaker=False)
     admission.snapshot = Snapshot(
         models={"m": Model(name="m", targets=(target,), max_attempts=1)},

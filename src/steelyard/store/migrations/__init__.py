@@ -7,7 +7,7 @@ from sqlalchemy import Connection, inspect, text
 
 from steelyard.base.errors import SetupFault
 from steelyard.store.database import Database, lock_for_migration
-from steelyard.store.migrations import m0001_foundation, m0002_attempts, m0003_limits
+from steelyard.store.migrations import m0001_foundation, m0002_attempts, m0003_limits, m0004_revocations
 
 if TYPE_CHECKING:
     from alembic.operations import Operations
@@ -16,6 +16,7 @@ STEPS: "tuple[Callable[[Operations], None], ...]" = (
     m0001_foundation.upgrade,
     m0002_attempts.upgrade,
     m0003_limits.upgrade,
+    m0004_revocations.upgrade,
 )
 
 
