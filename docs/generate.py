@@ -117,7 +117,7 @@ def commands() -> str:
 def control_api() -> str:
     rows: list[list[object]] = [
         [f"`{one.method} /control/v1{one.path}`", one.summary, f"`{one.body.__name__}`" if one.body else ""]
-        for one in ControlApi(None, dict, 0).operations  # type: ignore[arg-type]
+        for one in ControlApi(None, None, 0).operations  # type: ignore[arg-type]
     ]
     own = ", ".join(f"`{prefix}`" for prefix in asgi.OWN_WORKSPACE_PREFIXES)
     public = ", ".join(f"`{path}`" for path in (*asgi.PUBLIC_PATHS, *(prefix + "…" for prefix in asgi.PUBLIC_PREFIXES)))

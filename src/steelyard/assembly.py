@@ -27,12 +27,16 @@ from steelyard.base.metrics_port import open_metrics_port
 from steelyard.base.segments import get_machine_id, owner_of, stem_of
 from steelyard.base.tokens import Signer
 from steelyard.canon.model import Model, Price, Target
-from steelyard.config import Provider, Settings, price_micros, resolve_secret
+from steelyard.config import PriceSettings, Settings, price_micros, resolve_secret
 
 if TYPE_CHECKING:
+    from steelyard.control.catalogue import Catalogue, ProviderSpec, RouteSpec
+    from steelyard.control.providers import Stored
     from steelyard.store.database import Database
 
 FACE_SOCKET = "face.sock"
+#: What the start-up banner says of the models.
+BANNER_FILE = "models.json"
 DRAIN_S = 10
 #: A child that ends with this has told a bad set-up in one sentence: starting it again would not help.
 EXIT_SETUP = 78
@@ -244,11 +248,13 @@ async def run_face(orders: Orders) -> None:
     """The control process: control API, pages, the gateways' ports, the ledger's carrier."""
     import uvicorn
 
+    from steelyard.base.sealing import Sealer
     from steelyard.control import replay
     from steelyard.control.carrier import Carrier
     from steelyard.control.exposition import Exposition
     from steelyard.control.feed import Feed
     from steelyard.control.leases import Leases
+    from steelyard.control.model_book import ModelBook
     from steelyard.control.tickets import Tickets
     from steelyard.upstream.pool import Origin, Pool, PoolError
     from steelyard.web.app import build_app
@@ -270,19 +276,23 @@ async def run_face(orders: Orders) -> None:
                 raise OSError(str(exc)) from exc
             return answer.body
 
-        feed = Feed(database, catalogue)
+        master_key = bytes.fromhex(orders.master_key)
+        stored = make_stored(master_key)
+        models = ModelBook(database, catalogue, stored, Sealer(master_key), resolve_secret)
+        feed = Feed(database, catalogue, stored)
         carrier = Carrier(settings.journal_dir, database, get_machine_id(Path(settings.data_dir)))
         leases = Leases(database, carrier.is_alive, feed.nudge)
         # what the last run answered is in the ledger before anything new is
         await carrier.carry()
-        tickets = Tickets(bytes.fromhex(orders.master_key))
+        tickets = Tickets(master_key)
         app = build_app(
-            ControlApi(database, catalogue, settings.quota.free_tokens),
+            ControlApi(database, models, settings.quota.free_tokens),
             InternalApi(database, feed, leases),
-            TokensApi(database, Signer(bytes.fromhex(orders.master_key))),
-            StatusPage(database, catalogue, tickets),
+            TokensApi(database, Signer(master_key)),
+            StatusPage(database, models, tickets),
             Exposition(settings.run_dir, ask),
         )
+        write_banner(settings, await models.read())
         path = settings.run_dir / FACE_SOCKET
         path.unlink(missing_ok=True)
         config = uvicorn.Config(
@@ -305,6 +315,15 @@ async def run_face(orders: Orders) -> None:
         async with _background(_die_with_parent(), feed.follow(), carrying, sweeping):
             await _make_server(config).serve()
         await carrier.carry()
+
+
+def write_banner(settings: Settings, models: dict[str, Model]) -> None:
+    """Leaves for whoever started us what a person must know of the models."""
+    stand_ins = sorted(name for name, model in models.items() if model.is_stand_in)
+    target = models[stand_ins[0]].targets[0].label if stand_ins else ""
+    (settings.run_dir / BANNER_FILE).write_bytes(
+        encode({"count": len(models), "stand_ins": stand_ins, "target": target})
+    )
 
 
 async def _repeat(title: str, every_s: float, work: Callable[[], Awaitable[object]]) -> None:
@@ -385,20 +404,24 @@ async def run_engine(orders: Orders) -> None:
 # the catalogue, from settings
 
 
-def make_catalogue(settings: Settings) -> Any:
-    """A function that gives the models as they are now."""
-    from steelyard.control.catalogue import EmbeddedEntry, build_catalogue
+def make_catalogue(settings: Settings) -> "Catalogue":
+    """A function that gives what is declared as it is now: the file's part is read once, weights come and go."""
+    from steelyard.control.catalogue import Declared, EmbeddedEntry
     from steelyard.engines.catalogue import DEFAULT_CHAT, MODELS, STAND_IN_NAMES
     from steelyard.engines.weights import is_present
 
-    declared = declared_models(settings)
-    names = settings.embedded_names
-    answers = names == "on" or (names == "auto" and not settings.providers)
+    file_part = Declared(
+        providers=declared_providers(settings),
+        routes=declared_routes(settings),
+        embedded_names=settings.embedded_names,
+        stand_in_names=STAND_IN_NAMES,
+        default_embedded=DEFAULT_CHAT,
+    )
     models_dir = Path(settings.models_dir)
 
-    def catalogue() -> dict[str, Model]:
-        embedded = []
-        for name in settings.engines.load if names != "off" or not settings.providers else ():
+    def catalogue() -> Declared:
+        entries = []
+        for name in settings.engines.load:
             model = MODELS.get(name)
             if model is None or not is_present(models_dir, model):
                 continue
@@ -415,72 +438,84 @@ def make_catalogue(settings: Settings) -> Any:
                 chunk_timeout_s=300.0,
                 has_breaker=False,
             )
-            embedded.append(EmbeddedEntry(model.name, target))
-        return build_catalogue(
-            declared=declared,
-            embedded=embedded,
-            stand_in_names=STAND_IN_NAMES,
-            default_embedded=DEFAULT_CHAT,
-            answers_vendor_names=answers,
-        )
+            entries.append(EmbeddedEntry(model.name, target))
+        return msgspec.structs.replace(file_part, embedded=tuple(entries))
 
     return catalogue
 
 
-def declared_models(settings: Settings) -> dict[str, Model]:
-    """The models of the file, aliases included."""
-    keys = {name: resolve_secret(one.api_key, f"providers.{name}.api_key") for name, one in settings.providers.items()}
-    models: dict[str, Model] = {}
-    for name, declared in settings.models.items():
-        amounts = price_micros(declared.price)
-        price = Price(
-            version=declared.price.version if declared.price else "free",
-            currency=declared.price.currency if declared.price else "CNY",
-            input_micros=amounts["input"] or 0,
-            output_micros=amounts["output"] or 0,
-            cached_micros=amounts["cached"],
-            reasoning_micros=amounts["reasoning"],
-            is_known=declared.price is not None,
+def declared_providers(settings: Settings) -> "dict[str, ProviderSpec]":
+    """The providers of the file, their keys read.
+
+    Raises:
+        SetupFault: a key's reference leads nowhere.
+    """
+    from steelyard.control.catalogue import ProviderSpec, brought_names
+    from steelyard.upstream.providers.addresses import base_url_of, split_names
+
+    return {
+        name: ProviderSpec(
+            name=name,
+            kind=one.kind,
+            vendor=one.vendor,
+            base_url=base_url_of(one.vendor, one.region, one.base_url),
+            api_key=resolve_secret(one.api_key, f"providers.{name}.api_key"),
+            models=brought_names(one.vendor, None) if one.models is None else split_names(one.models),
+            connect_timeout_s=one.connect_timeout_s,
+            first_byte_timeout_s=one.first_byte_timeout_s,
+            chunk_timeout_s=one.chunk_timeout_s,
+            total_timeout_s=one.total_timeout_s,
+            max_concurrency=one.max_concurrency,
+            has_breaker=one.breaker,
+            obeys_cap=one.obeys_cap,
         )
-        targets = tuple(
-            _provider_target(
-                settings.providers[one.provider],
-                provider=one.provider,
-                api_key=keys[one.provider],
-                model=one.model or name,
-                capabilities=declared.capabilities,
-                max_output_tokens=declared.max_output_tokens,
-                price=price,
-                priority=one.priority,
-                weight=one.weight,
-            )
-            for one in declared.targets
-        )
-        for shown in (name, *declared.aliases):
-            models[shown] = Model(
-                name=shown,
-                targets=targets,
-                owned_by=declared.targets[0].provider,
-                strategy=declared.strategy,
-                max_attempts=declared.max_attempts,
-                hedge_after_s=declared.hedge_after_s,
-            )
-    return models
+        for name, one in settings.providers.items()
+    }
 
 
-def _provider_target(settings: Provider, **fields: Any) -> Target:
-    return Target(
-        base_url=settings.base_url,
-        kind=settings.kind,
-        connect_timeout_s=settings.connect_timeout_s,
-        first_byte_timeout_s=settings.first_byte_timeout_s,
-        chunk_timeout_s=settings.chunk_timeout_s,
-        total_timeout_s=settings.total_timeout_s,
-        max_concurrency=settings.max_concurrency,
-        has_breaker=settings.breaker,
-        obeys_cap=settings.obeys_cap,
-        **fields,
+def declared_routes(settings: Settings) -> "dict[str, RouteSpec]":
+    """The models of the file."""
+    from steelyard.control.catalogue import RouteSpec, TargetSpec
+
+    return {
+        name: RouteSpec(
+            targets=tuple(
+                TargetSpec(provider=one.provider, model=one.model, priority=one.priority, weight=one.weight)
+                for one in model.targets
+            ),
+            price=_declared_price(model.price),
+            capabilities=model.capabilities,
+            context_tokens=model.context_tokens,
+            max_output_tokens=model.max_output_tokens,
+            aliases=model.aliases,
+            strategy=model.strategy,
+            max_attempts=model.max_attempts,
+            hedge_after_s=model.hedge_after_s,
+        )
+        for name, model in settings.models.items()
+    }
+
+
+def _declared_price(price: PriceSettings | None) -> Price | None:
+    if price is None:
+        return None
+    amounts = price_micros(price)
+    return Price(
+        version=price.version,
+        currency=price.currency,
+        input_micros=amounts["input"] or 0,
+        output_micros=amounts["output"] or 0,
+        cached_micros=amounts["cached"],
+        reasoning_micros=amounts["reasoning"],
     )
+
+
+def make_stored(master_key: bytes) -> "Stored":
+    """Reads what was added while running."""
+    from steelyard.base.sealing import Sealer
+    from steelyard.control.providers import Stored
+
+    return Stored(Sealer(master_key), resolve_secret)
 
 
 _ROLES = {"gateway": run_gateway, "face": run_face, "engine": run_engine}

@@ -16,9 +16,10 @@ from typing import Any, get_args
 import msgspec
 
 from steelyard.base.clock import MICROS
-from steelyard.base.errors import SetupFault
+from steelyard.base.errors import Fault, SetupFault
 from steelyard.base.jsondoor import encode
 from steelyard.canon.model import FASTEST, WEIGHTED
+from steelyard.upstream.providers.addresses import KINDS, base_url_of
 
 ENV_PREFIX = "STEELYARD_"
 DEFAULT_FILE = "steelyard.toml"
@@ -68,9 +69,14 @@ class Engines(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """[providers.NAME]"""
 
-    base_url: str
+    #: A row of the public list of vendors gives the address, and the names that the provider brings.
+    vendor: str = ""
+    region: str = ""
+    base_url: str = ""
     kind: str = "openai"
     api_key: str = ""
+    #: Names that it brings, `name` or `name=name there`; default what the public list has of its vendor.
+    models: tuple[str, ...] | None = None
     connect_timeout_s: float = 5.0
     first_byte_timeout_s: float = 300.0
     chunk_timeout_s: float = 120.0
@@ -108,7 +114,9 @@ class ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """[models."NAME"]"""
 
     targets: tuple[TargetSettings, ...]
-    capabilities: tuple[str, ...] = ("tools", "image", "audio", "video", "search", "thinking", "logprobs")
+    #: None leaves these to the public list.
+    capabilities: tuple[str, ...] | None = None
+    context_tokens: int | None = None
     max_output_tokens: int | None = None
     price: PriceSettings | None = None
     aliases: tuple[str, ...] = ()
@@ -330,10 +338,12 @@ def _cross_check(settings: Settings) -> list[str]:
 def _check_catalogue(settings: Settings) -> list[str]:
     faults = []
     for name, provider in settings.providers.items():
-        if provider.kind != "openai":
-            faults.append(f'providers.{name}.kind: only "openai" is delivered in this version')
-        if not provider.base_url.startswith(("http://", "https://")):
-            faults.append(f"providers.{name}.base_url must begin with http:// or https://")
+        if provider.kind not in KINDS:
+            faults.append(f"providers.{name}.kind must be one of {', '.join(KINDS)} in this version")
+        try:
+            base_url_of(provider.vendor, provider.region, provider.base_url)
+        except Fault as failure:
+            faults.append(f"providers.{name}.{failure.param}: {failure.message.strip().removesuffix('.')}")
     for name, model in settings.models.items():
         if not model.targets:
             faults.append(f"models.{name}.targets must name at least one target")

@@ -10,12 +10,16 @@ from alembic.migration import MigrationContext
 from sqlalchemy import text
 
 from steelyard.base.errors import Fault, SetupFault
+from steelyard.base.sealing import Sealer
 from steelyard.base.secrets import digest
 from steelyard.canon.receipt import Receipt
-from steelyard.control import keys, keys_lookup, replay, usage, workspaces
+from steelyard.control import keys, keys_lookup, providers, replay, usage, workspaces
 from steelyard.control.carrier import Carrier
+from steelyard.control.catalogue import Declared, ProviderSpec
 from steelyard.control.feed import Feed
-from steelyard.store import changes, ledger
+from steelyard.control.leases import Leases, Wish
+from steelyard.control.providers import Stored
+from steelyard.store import accounts, changes, ledger
 from steelyard.store.database import Database
 from steelyard.store.migrations import STEPS, migrate
 from steelyard.store.schema import metadata
@@ -165,7 +169,7 @@ async def test_idempotency_claims(database: Database) -> None:
 async def test_feed_tells_changes(database: Database) -> None:
     """A follower hears of a key's change and of a new snapshot; one that is far behind is reset."""
     await workspaces.ensure_default(database)
-    feed = Feed(database, dict)
+    feed = Feed(database, Declared, Stored(Sealer(bytes(32)), lambda reference, _: reference))
     task = asyncio.create_task(feed.follow())
     try:
         while not feed.is_healthy:
@@ -183,3 +187,68 @@ async def test_feed_tells_changes(database: Database) -> None:
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_leases_never_exceed_what_is_left(database: Database) -> None:
+    """Many owners at once on one account: the sum of leases and settlements stays within the limit; a repeated wish counts once."""
+    await workspaces.ensure_default(database)
+    kept = Leases(database, lambda owner: owner != "m.dead", lambda: None)
+
+    def wish(seq: int, **fields: int) -> Wish:
+        return Wish(account="key:k|tokens|total|0", kind="budget", limit=1000, seq=seq, **fields)
+
+    async def take(owner: str) -> int:
+        (reply,) = await kept.fulfil(owner, [wish(1, need=50, want=90)])
+        (again,) = await kept.fulfil(owner, [wish(1, need=50, want=90)])
+        assert again.granted == reply.granted
+        return reply.granted
+
+    granted = await asyncio.gather(*(take(f"m.{number}") for number in range(20)))
+    assert 900 <= sum(granted) <= 1000
+    assert granted.count(0) >= 8
+    owner = next(f"m.{number}" for number, amount in enumerate(granted) if amount)
+    (reply,) = await kept.fulfil(owner, [wish(2, back=granted[int(owner[2:])])])
+    assert reply.granted == 0
+    (reply,) = await kept.fulfil("m.dead", [wish(1, need=1, want=60)])
+    assert reply.granted >= 60
+    before = reply.leased
+    await kept.reclaim()
+    (reply,) = await kept.fulfil("m.late", [wish(1, need=1, want=1)])
+    assert (reply.granted >= 1, reply.leased < before) == (True, True)
+
+
+async def test_receipts_settle_their_accounts(database: Database) -> None:
+    """What is settled leaves the lease of its owner; an account's balance is the sum of its receipts."""
+    await workspaces.ensure_default(database)
+    kept = Leases(database, lambda _: True, lambda: None)
+    account = "key:k|tokens|total|0"
+    wish = Wish(account=account, kind="budget", limit=1000, seq=1, need=100, want=100)
+    (reply,) = await kept.fulfil("m.o", [wish])
+    async with database.write() as connection:
+        await ledger.insert_receipts(connection, [receipt(n, accounts=(account,)) for n in range(4)], 9, owner="m.o")
+    async with database.read() as connection:
+        assert await accounts.get_settled(connection, account) == 60
+        assert await accounts.sum_leases(connection, account) == reply.granted - 60
+    assert await usage.verify(database) == []
+
+
+async def test_providers_and_routes(database: Database) -> None:
+    """Kept, listed in order, replaced, removed; a key that cannot be opened leaves the others usable."""
+    sealer = Sealer(bytes(32))
+    for name, reference in (("plain", "a-secret"), ("none", ""), ("lost", "env:NOT_THERE")):
+        spec = ProviderSpec(name=name, base_url="http://x/v1", models={"m": "n"})
+        await providers.add_provider(database, sealer, spec, reference, actor="t")
+
+    def resolve(reference: str, place: str) -> str:
+        raise SetupFault(f"{place}: {reference} is not set.")
+
+    stored = Stored(sealer, resolve)
+    found, routes = await stored.read(database)
+    assert [(one.name, one.api_key) for one in found] == [("plain", "a-secret"), ("none", "")]
+    assert list(stored.problems) == ["lost"]
+    assert routes == {}
+    other, _ = await Stored(Sealer(b"x" * 32), resolve).read(database)
+    assert [one.name for one in other] == ["none"]
+    await providers.remove_provider(database, "plain", actor="t")
+    with pytest.raises(Fault):
+        await providers.remove_provider(database, "plain", actor="t")

@@ -82,5 +82,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     max_attempts: int = 3
     #: Without a first byte for this long, a second target is asked too and the first answer wins; None never does.
     hedge_after_s: float | None = None
+    #: Who declared it: "file", "set" (a route set while running), "provider" (a name that it brings) or "embedded".
+    origin: str = "file"
     #: True where an embedded model answers for a vendor's name.
     is_stand_in: bool = False

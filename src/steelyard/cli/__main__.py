@@ -14,6 +14,8 @@ COMMANDS: dict[str, str] = {
     "chat": "steelyard.cli.chat:chat",
     "profile": "steelyard.cli.profile:app",
     "keys": "steelyard.cli.keys:app",
+    "providers": "steelyard.cli.providers:app",
+    "routes": "steelyard.cli.routes:app",
     "tokens": "steelyard.cli.tokens:app",
     "workspaces": "steelyard.cli.workspaces:app",
     "models": "steelyard.cli.models:app",

@@ -58,6 +58,23 @@ def with_records(settings: Settings, action: Callable[[Any], Awaitable[T]]) -> T
     return asyncio.run(run())
 
 
+def with_models(settings: Settings, action: Callable[[Any], Awaitable[T]]) -> T:
+    """Runs a use-case on the installation's models, providers and routes."""
+    from steelyard.assembly import make_catalogue, make_stored
+    from steelyard.base.sealing import Sealer
+    from steelyard.config import resolve_secret
+    from steelyard.control.model_book import ModelBook
+    from steelyard.supervisor import get_master_key
+
+    async def run(records: Any) -> T:
+        master_key = get_master_key(settings)
+        stored = make_stored(master_key)
+        book = ModelBook(records, make_catalogue(settings), stored, Sealer(master_key), resolve_secret)
+        return await action(book)
+
+    return with_records(settings, run)
+
+
 def actor() -> str:
     """Who stands in the audit trail: whoever may read the data directory is its admin."""
     try:

@@ -7,7 +7,7 @@ from cyclopts import App
 
 from steelyard.base.errors import SetupFault
 from steelyard.canon.model import LOCAL_PREFIX
-from steelyard.cli.context import find_endpoint, get_settings, print_json, print_table
+from steelyard.cli.context import find_endpoint, get_settings, print_json, print_table, with_models
 from steelyard.client.api import ApiError, Client
 from steelyard.engines.catalogue import DEFAULT_CHAT, MODELS, EmbeddedModel
 from steelyard.engines.weights import is_present, pull, weights_path
@@ -118,12 +118,15 @@ def list_models(
 
 
 def _own_models(config: Path | None) -> list[dict[str, str]]:
-    from steelyard.assembly import make_catalogue
-
     settings = get_settings(config=config)
+    models = with_models(settings, lambda book: book.read())
     rows = [
-        {"name": name, "target": model.targets[0].label, "state": "stand-in" if model.is_stand_in else "ready"}
-        for name, model in sorted(make_catalogue(settings)().items())
+        {
+            "name": name,
+            "target": ", ".join(target.label for target in model.targets),
+            "state": "stand-in" if model.is_stand_in else "ready",
+        }
+        for name, model in sorted(models.items())
     ]
     models_dir = Path(settings.models_dir)
     rows += [

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
+import msgspec
+
 from steelyard.base.errors import SetupFault
 from steelyard.base.logs import open_log
 from steelyard.cli.context import get_settings
@@ -73,9 +75,9 @@ def check_secrets(settings: Settings) -> None:
     Raises:
         SetupFault: naming it.
     """
-    from steelyard.assembly import declared_models
+    from steelyard.assembly import declared_providers
 
-    declared_models(settings)
+    declared_providers(settings)
     for name, provider in settings.providers.items():
         if "\n" in provider.base_url:
             raise SetupFault(f"providers.{name}.base_url holds a line break.")
@@ -91,19 +93,18 @@ def print_banner(settings: Settings) -> None:
 
 def stand_in_lines(settings: Settings) -> list[str]:
     """What a person must know of the embedded models."""
-    from steelyard.assembly import make_catalogue
+    from steelyard.assembly import BANNER_FILE
 
-    models = make_catalogue(settings)()
-    stand_ins = sorted(name for name, model in models.items() if model.is_stand_in)
-    if stand_ins:
-        target = models[stand_ins[0]].targets[0].label
-        names = ", ".join(stand_ins)
+    try:
+        known = msgspec.json.decode((settings.run_dir / BANNER_FILE).read_bytes())
+    except (OSError, msgspec.DecodeError):
+        return []
+    if known["stand_ins"]:
+        names = ", ".join(known["stand_ins"])
         return [
-            f"  stand-in  {target} answers for {names} while no provider is configured.",
-            f"  替身      未配置提供方时，由 {target} 代答以上模型名。",
+            f"  stand-in  {known['target']} answers for {names} while no provider is configured.",
+            f"  替身      未配置提供方时，由 {known['target']} 代答以上模型名。",
         ]
-    if not models:
-        return [
-            "  no model  `steelyard models pull` gets the embedded one; [providers] in steelyard.toml adds a vendor's."
-        ]
+    if not known["count"]:
+        return ["  no model  `steelyard models pull` gets the embedded one; `steelyard providers add` adds a vendor's."]
     return []

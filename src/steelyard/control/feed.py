@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 from steelyard.base.clock import monotonic
 from steelyard.canon.snapshot import Snapshot
-from steelyard.control.snapshot import Catalogue, take_snapshot
+from steelyard.control.catalogue import Catalogue
+from steelyard.control.providers import Stored
+from steelyard.control.snapshot import take_snapshot
 from steelyard.store import changes
 from steelyard.store.database import Database
 
@@ -35,12 +37,13 @@ class News:
 class Feed:
     """Follows the change log for as long as `follow` runs."""
 
-    def __init__(self, database: Database, catalogue: Catalogue) -> None:
+    def __init__(self, database: Database, catalogue: Catalogue, stored: Stored) -> None:
         self._database = database
         self._catalogue = catalogue
+        self._stored = stored
         self._version = -1
         self._news = asyncio.Event()
-        self._models = catalogue()
+        self._declared = catalogue()
         self._snapshot: Snapshot | None = None
         #: versions at which the snapshot changed, newest last
         self._snapshot_version = 0
@@ -69,18 +72,18 @@ class Feed:
         return monotonic() - self._looked_at < STALLED_S
 
     async def _look(self) -> None:
-        models = self._catalogue()
+        declared = self._catalogue()
         state = self._database.file_state()
-        looks_same = state is not None and state == self._file_state and models == self._models
+        looks_same = state is not None and state == self._file_state and declared == self._declared
         if looks_same and monotonic() - self._read_at < READ_S:
             return
         began = monotonic()
         async with self._database.read() as connection:
             version = await changes.get_version(connection)
         self._file_state, self._read_at = state, began
-        if version != self._version or models != self._models or self._snapshot is None:
-            self._models = models
-            self._snapshot = await take_snapshot(self._database, models)
+        if version != self._version or declared != self._declared or self._snapshot is None:
+            self._declared = declared
+            self._snapshot = await take_snapshot(self._database, declared, self._stored)
             self._snapshot_version += 1
             self._version = version
             self.nudge()

@@ -14,7 +14,7 @@ from steelyard.base.clock import MICROS, monotonic
 from steelyard.policy.limits import BUDGET, MINUTE_S, POOL, RATE, LeaseReply
 from steelyard.store import accounts
 from steelyard.store.accounts import LeaseRecord
-from steelyard.store.database import Database
+from steelyard.store.database import AsyncConnection, Database
 
 #: Above what is asked for, this share of what is left goes along, so that not every call asks.
 SLICE = 64
@@ -173,11 +173,7 @@ class Leases:
         async with self._database.write() as connection:
             settled = await accounts.find_settled(connection, wish.account)
             if settled is None:
-                subject, unit, *_ = wish.account.split("|")
-                settled = await accounts.sum_receipts(
-                    connection, subject=subject, unit=unit, starts_us=wish.starts_us, ends_us=wish.ends_us
-                )
-                await accounts.open_account(connection, wish.account, settled, wish.ends_us)
+                settled = await self._open_account(connection, wish)
             found = await accounts.find_lease(connection, wish.account, owner)
             record = found or LeaseRecord(0, -1, 0)
             all_leased = await accounts.sum_leases(connection, wish.account)
@@ -192,6 +188,16 @@ class Leases:
             await accounts.put_lease(connection, wish.account, owner, kept, is_new=found is None)
         leased = all_leased - back + granted
         return LeaseReply(granted, max(left - granted, 0), leased), leased > kept.amount
+
+    @staticmethod
+    async def _open_account(connection: AsyncConnection, wish: Wish) -> int:
+        subject, unit, *_ = wish.account.split("|")
+        spent = await accounts.sum_receipts(
+            connection, subject=subject, unit=unit, starts_us=wish.starts_us, ends_us=wish.ends_us
+        )
+        await accounts.open_account(connection, wish.account, spent, wish.ends_us)
+        # read again, under its lock: another gateway's wish may have opened it a moment ago
+        return await accounts.find_settled(connection, wish.account) or 0
 
     async def reclaim(self) -> None:
         """Takes back what dead gateways had, once their records are carried: their holds are free again."""

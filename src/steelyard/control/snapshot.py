@@ -1,20 +1,24 @@
 """What the gateways are told: the catalogue of models from the settings, and what the database says of workspaces."""
 
-from collections.abc import Callable
-
 from steelyard.base.clock import now_us
 from steelyard.canon.grant import Workspace
 from steelyard.canon.model import Model
 from steelyard.canon.snapshot import Snapshot
+from steelyard.control.catalogue import Declared, build_models
+from steelyard.control.providers import Stored
 from steelyard.store import changes, keys, revocations, workspaces
 from steelyard.store.database import Database
 
-#: The models as they are now; embedded ones come and go with their weights.
-Catalogue = Callable[[], dict[str, Model]]
+
+async def read_models(database: Database, declared: Declared, stored: Stored) -> dict[str, Model]:
+    """All names that callers may use now."""
+    providers, routes = await stored.read(database)
+    return build_models(declared, providers, routes)
 
 
-async def take_snapshot(database: Database, models: dict[str, Model]) -> Snapshot:
+async def take_snapshot(database: Database, declared: Declared, stored: Stored) -> Snapshot:
     """One consistent picture."""
+    models = await read_models(database, declared, stored)
     async with database.read() as connection:
         version = await changes.get_version(connection)
         known = await workspaces.list_workspaces(connection)

@@ -14,7 +14,16 @@ from steelyard.store.workspaces import Policy, WorkspaceRecord
 
 DEFAULT = "default"
 #: Operations of the control API that a workspace may demand a temporary token for.
-STEP_UP_ACTIONS = ("keys.create", "keys.delete", "keys.rotate", "keys.limit", "workspaces.limit")
+STEP_UP_ACTIONS = (
+    "keys.create",
+    "keys.delete",
+    "keys.rotate",
+    "keys.limit",
+    "workspaces.limit",
+    "providers.add",
+    "providers.remove",
+    "routes.set",
+)
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 #: First path parts of this server; a workspace of that name could not be addressed.
 RESERVED = frozenset(

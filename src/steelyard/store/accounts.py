@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from steelyard.store.insertion import insert_if_absent
 from steelyard.store.schema import account, lease, receipt
 
 
@@ -25,8 +26,9 @@ async def find_settled(connection: AsyncConnection, name: str) -> int | None:
 
 
 async def open_account(connection: AsyncConnection, name: str, settled: int, ends_us: int | None) -> None:
-    """Opens an account with what was spent before."""
-    await connection.execute(insert(account).values(name=name, opened_with=settled, settled=settled, ends_us=ends_us))
+    """Opens an account with what was spent before; one that is open stays as it is."""
+    values = {"name": name, "opened_with": settled, "settled": settled, "ends_us": ends_us}
+    await insert_if_absent(connection, account, values)
 
 
 async def sum_receipts(

@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from steelyard.store.schema import change
 
-KEY, WORKSPACE, TOKEN = "key", "workspace", "token"
+KEY, WORKSPACE, TOKEN, PROVIDER = "key", "workspace", "token", "provider"
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from sqlalchemy import delete, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from steelyard.store.insertion import insert_if_absent
 from steelyard.store.schema import replay
 
 RUNNING, STORED, GONE = "running", "stored", "gone"
@@ -33,10 +33,10 @@ async def claim(
     connection: AsyncConnection, scope: str, key: str, body_digest: str, request_id: str, now_us: int
 ) -> bool:
     """Takes the key for a request; False where another has it. The database decides between two at once."""
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     values = {"scope": scope, "key": key, "body_digest": body_digest, "request_id": request_id}
-    wish = insert(replay).values(**values, state=RUNNING, answer=None, created_us=now_us).on_conflict_do_nothing()
-    return (await connection.execute(wish)).rowcount == 1
+    return await insert_if_absent(
+        connection, replay, {**values, "state": RUNNING, "answer": None, "created_us": now_us}
+    )
 
 
 async def finish(connection: AsyncConnection, scope: str, key: str, answer: bytes | None) -> None:

@@ -1,15 +1,15 @@
 """Temporary tokens that were revoked before their time, kept until it has passed."""
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from steelyard.store.insertion import insert_if_absent
 from steelyard.store.schema import revocation
 
 
 async def insert_revocation(connection: AsyncConnection, token_id: str, expires_us: int) -> None:
     """Revokes a token; again changes nothing."""
-    if await connection.scalar(select(revocation.c.token_id).where(revocation.c.token_id == token_id)) is None:
-        await connection.execute(insert(revocation).values(token_id=token_id, expires_us=expires_us))
+    await insert_if_absent(connection, revocation, {"token_id": token_id, "expires_us": expires_us})
 
 
 async def list_revoked(connection: AsyncConnection, now_us: int) -> list[str]:

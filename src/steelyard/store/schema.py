@@ -113,6 +113,23 @@ lease = Table(
     Column("granted", BigInteger, nullable=False),
 )
 
+provider = Table(
+    "provider",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("spec", Text, nullable=False),
+    Column("api_key", Text, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+)
+
+route = Table(
+    "route",
+    metadata,
+    Column("model", Text, primary_key=True),
+    Column("spec", Text, nullable=False),
+    Column("updated_us", BigInteger, nullable=False),
+)
+
 revocation = Table(
     "revocation",
     metadata,

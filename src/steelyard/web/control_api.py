@@ -1,6 +1,5 @@
 """/control/v1: keys, workspaces, models, usage, receipts. The OpenAPI document is made from the same table as the routes."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +13,10 @@ from steelyard.base.errors import fault
 from steelyard.canon.grant import REFUSE
 from steelyard.canon.limits import NO_LIMITS, Limits
 from steelyard.canon.model import Model
-from steelyard.control import keys, limits, tokens, usage, workspaces
+from steelyard.control import keys, limits, providers, routes, tokens, usage, workspaces
+from steelyard.control.catalogue import RouteSpec
+from steelyard.control.model_book import ModelBook
+from steelyard.control.providers import ProviderWish
 from steelyard.control.records import Records
 from steelyard.web.answers import Handler, guarded, json_answer, read_body
 from steelyard.web.principal import get_admin, get_principal, get_scope
@@ -123,6 +125,7 @@ def show_model(model: Model) -> dict[str, Any]:
         "name": model.name,
         "owned_by": model.owned_by,
         "stand_in": model.is_stand_in,
+        "origin": model.origin,
         "targets": [
             {
                 "target": target.label,
@@ -141,7 +144,7 @@ def show_model(model: Model) -> dict[str, Any]:
 class ControlApi:
     """The handlers."""
 
-    def __init__(self, records: Records, models: Callable[[], dict[str, Model]], free_tokens: int) -> None:
+    def __init__(self, records: Records, models: ModelBook, free_tokens: int) -> None:
         self._records = records
         self._models = models
         self._free_tokens = free_tokens
@@ -184,6 +187,20 @@ class ControlApi:
             ),
             Operation("POST", "/workspaces/{name}/activate", "Activate, with the free tokens", self.activate),
             Operation("GET", "/models", "List models with their targets", self.list_models),
+            Operation("GET", "/providers", "List providers, without their keys", self.list_providers),
+            Operation(
+                "POST", "/providers/preview", "Try a provider and show what it would bring", self.preview, ProviderWish
+            ),
+            Operation("POST", "/providers", "Add a provider", self.add_provider, ProviderWish, action="providers.add"),
+            Operation("POST", "/providers/{name}/test", "Try a provider", self.test_provider),
+            Operation(
+                "DELETE", "/providers/{name}", "Take a provider away", self.remove_provider, action="providers.remove"
+            ),
+            Operation("GET", "/routes", "List routes", self.list_routes),
+            Operation("PUT", "/routes/{model:path}", "Set a route", self.set_route, RouteSpec, action="routes.set"),
+            Operation(
+                "DELETE", "/routes/{model:path}", "Take a set route away", self.remove_route, action="routes.set"
+            ),
             Operation("GET", "/usage", "Sum usage and cost", self.get_usage),
             Operation("GET", "/requests/{request_id}/receipt", "Show a call's receipt", self.get_receipt),
             Operation("GET", "/openapi.json", "This document", self.get_document),
@@ -308,8 +325,51 @@ class ControlApi:
 
     async def list_models(self, request: Request) -> Response:
         get_admin(request)
-        ordered = sorted(self._models().values(), key=lambda model: model.name)
+        ordered = sorted((await self._models.read()).values(), key=lambda model: model.name)
         return json_answer({"data": [show_model(model) for model in ordered]})
+
+    async def list_providers(self, request: Request) -> Response:
+        get_admin(request)
+        return json_answer({"data": await self._models.list_providers()})
+
+    async def preview(self, request: Request) -> Response:
+        get_admin(request)
+        found = await self._models.preview(await read_body(request, ProviderWish))
+        return json_answer(providers.show_preview(found))
+
+    async def add_provider(self, request: Request) -> Response:
+        actor = get_admin(request)
+        wish = await read_body(request, ProviderWish)
+        found = await self._models.preview(wish)
+        await self._models.add(wish, found, actor=actor.key_id)
+        return json_answer(providers.show_preview(found), 201)
+
+    async def test_provider(self, request: Request) -> Response:
+        get_admin(request)
+        return json_answer({"probes": providers.show_probes(await self._models.test(request.path_params["name"]))})
+
+    async def remove_provider(self, request: Request) -> Response:
+        actor = get_admin(request)
+        name = request.path_params["name"]
+        await self._models.remove(name, actor=actor.key_id)
+        return json_answer({"name": name, "deleted": True})
+
+    async def list_routes(self, request: Request) -> Response:
+        get_admin(request)
+        models = await self._models.read()
+        return json_answer({"data": [routes.show_route(models[name]) for name in sorted(models)]})
+
+    async def set_route(self, request: Request) -> Response:
+        actor = get_admin(request)
+        wish = await read_body(request, RouteSpec)
+        model = await self._models.set_route(request.path_params["model"], wish, actor=actor.key_id)
+        return json_answer(routes.show_route(model))
+
+    async def remove_route(self, request: Request) -> Response:
+        actor = get_admin(request)
+        name = request.path_params["model"]
+        await self._models.remove_route(name, actor=actor.key_id)
+        return json_answer({"model": name, "deleted": True})
 
     async def get_usage(self, request: Request) -> Response:
         query = request.query_params
@@ -338,7 +398,8 @@ class ControlApi:
         paths: dict[str, Any] = {}
         for one in self.operations:
             entry: dict[str, Any] = {"summary": one.summary, "responses": {"200": {"description": "Done"}}}
-            names = [part[1:-1] for part in one.path.split("/") if part.startswith("{")]
+            path = one.path.replace(":path}", "}")
+            names = [part[1:-1] for part in path.split("/") if part.startswith("{")]
             if names:
                 entry["parameters"] = [
                     {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names
@@ -346,7 +407,7 @@ class ControlApi:
             if one.body is not None:
                 reference = {"$ref": f"#/components/schemas/{one.body.__name__}"}
                 entry["requestBody"] = {"content": {"application/json": {"schema": reference}}}
-            paths.setdefault(f"/control/v1{one.path}", {})[one.method.lower()] = entry
+            paths.setdefault(f"/control/v1{path}", {})[one.method.lower()] = entry
         return {
             "openapi": "3.1.0",
             "info": {"title": "steelyard control API", "version": "1"},

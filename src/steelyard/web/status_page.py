@@ -1,7 +1,6 @@
 """The plain page behind the one-time link, until there is a console: what runs, what answers, what was used."""
 
 import time
-from collections.abc import Callable
 from html import escape
 
 from starlette.requests import Request
@@ -10,8 +9,8 @@ from starlette.routing import Route
 
 from steelyard import __version__
 from steelyard.base.errors import Fault, fault
-from steelyard.canon.model import Model
 from steelyard.control import keys, usage, workspaces
+from steelyard.control.model_book import ModelBook
 from steelyard.control.records import Records
 from steelyard.control.tickets import Tickets
 from steelyard.web.answers import guarded
@@ -23,7 +22,7 @@ COOKIE = "steelyard_session"
 class StatusPage:
     """The handlers."""
 
-    def __init__(self, records: Records, models: Callable[[], dict[str, Model]], tickets: Tickets) -> None:
+    def __init__(self, records: Records, models: ModelBook, tickets: Tickets) -> None:
         self._records = records
         self._models = models
         self._tickets = tickets
@@ -76,7 +75,7 @@ class StatusPage:
         ]
         models = [
             [escape(name), escape(model.targets[0].label), "stand-in 替身" if model.is_stand_in else ""]
-            for name, model in sorted(self._models().items())
+            for name, model in sorted((await self._models.read()).items())
         ]
         used = [
             [

@@ -7,7 +7,13 @@ from sqlalchemy import Connection, inspect, text
 
 from steelyard.base.errors import SetupFault
 from steelyard.store.database import Database, lock_for_migration
-from steelyard.store.migrations import m0001_foundation, m0002_attempts, m0003_limits, m0004_revocations
+from steelyard.store.migrations import (
+    m0001_foundation,
+    m0002_attempts,
+    m0003_limits,
+    m0004_revocations,
+    m0005_providers,
+)
 
 if TYPE_CHECKING:
     from alembic.operations import Operations
@@ -17,6 +23,7 @@ STEPS: "tuple[Callable[[Operations], None], ...]" = (
     m0002_attempts.upgrade,
     m0003_limits.upgrade,
     m0004_revocations.upgrade,
+    m0005_providers.upgrade,
 )
 
 

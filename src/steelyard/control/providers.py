@@ -1,0 +1,316 @@
+"""Adding, testing and removing providers while running. A key is kept as a reference or sealed, and never shown again."""
+
+import re
+from typing import Any
+
+import msgspec
+
+from steelyard.base.clock import monotonic, now_us
+from steelyard.base.errors import Fault, SetupFault, fault
+from steelyard.base.sealing import PREFIX as SEALED
+from steelyard.base.sealing import Sealer
+from steelyard.control.catalogue import Declared, ProviderSpec, RouteSpec, brought_names
+from steelyard.store import audit, changes, providers
+from steelyard.store.database import Database
+from steelyard.store.providers import ProviderRecord
+from steelyard.upstream.pool import Answer, Pool, PoolError, parse_origin
+from steelyard.upstream.providers.addresses import KINDS, base_url_of, split_names
+from steelyard.upstream.providers.public import get_vendors
+
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+REFERENCES = ("env:", "file:")
+PROBE_TIMEOUT_S = 30.0
+MAX_MODELS = 1000
+_PLACE = "providers.{}.api_key"
+
+
+class ProviderWish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What somebody wants to add."""
+
+    name: str
+    vendor: str = ""
+    region: str = ""
+    kind: str = "openai"
+    base_url: str = ""
+    #: `env:NAME`, `file:PATH`, or the key itself
+    api_key: str = ""
+    #: Names to bring, `name` or `name=name there`; empty takes what the public list and the provider's own list say.
+    models: tuple[str, ...] = ()
+    max_concurrency: int | None = None
+
+
+class Probe(msgspec.Struct, frozen=True):
+    """One thing that was tried."""
+
+    name: str
+    is_ok: bool
+    detail: str
+    took_s: float = 0.0
+
+
+class Preview(msgspec.Struct, frozen=True):
+    """What adding would do."""
+
+    provider: ProviderSpec
+    probes: list[Probe]
+    #: name -> what becomes of it: "new", "joins …", "taken by the file"
+    names: dict[str, str]
+
+
+def resolve(wish: ProviderWish, resolve_secret: Any) -> ProviderSpec:
+    """The provider that a wish describes, its key read.
+
+    Raises:
+        Fault: naming the field at fault.
+    """
+    if not NAME.fullmatch(wish.name) or wish.name == "local":
+        raise fault(
+            "parameter_invalid",
+            detail="A provider's name has lower-case letters, digits, '.', '_' and '-'.",
+            param="name",
+        )
+    if wish.kind not in KINDS:
+        raise fault("parameter_invalid", detail=f"kind must be one of {', '.join(KINDS)}.", param="kind")
+    base_url = base_url_of(wish.vendor, wish.region, wish.base_url)
+    try:
+        key = resolve_secret(wish.api_key, "api_key") if wish.api_key else ""
+    except SetupFault as exc:
+        raise fault("parameter_invalid", detail=str(exc), param="api_key") from None
+    if any(character in key for character in "\r\n") or not key.isascii():
+        raise fault(
+            "parameter_invalid", detail="The key holds a line break or a character that no header may.", param="api_key"
+        )
+    if wish.max_concurrency is not None and wish.max_concurrency < 1:
+        raise fault("parameter_invalid", detail="max_concurrency must be 1 or more.", param="max_concurrency")
+    return ProviderSpec(
+        name=wish.name,
+        kind=wish.kind,
+        vendor=wish.vendor,
+        base_url=base_url,
+        api_key=key,
+        models=split_names(wish.models),
+        max_concurrency=wish.max_concurrency,
+    )
+
+
+async def preview(declared: Declared, database: Database, spec: ProviderSpec) -> Preview:
+    """Tries a provider and shows which names it would bring; nothing takes effect."""
+    if spec.name in declared.providers:
+        raise fault("name_taken", detail=f"The configuration file declares provider {spec.name!r}.")
+    async with database.read() as connection:
+        if await providers.find_provider(connection, spec.name) is not None:
+            raise fault("name_taken", detail=f"Provider {spec.name!r} exists already.")
+        routes = await providers.list_routes(connection)
+        others = [msgspec.json.decode(one.spec, type=_Kept) for one in await providers.list_providers(connection)]
+    async with Pool() as pool:
+        listing, listed = await _probe_models(pool, spec)
+        names = spec.models or brought_names(spec.vendor, listed)
+        spec = msgspec.structs.replace(spec, models=dict(list(names.items())[:MAX_MODELS]))
+        probes = [listing, *await _probe_chat(pool, spec)]
+    fates = {}
+    for name in spec.models:
+        joined = [one.name for one in others if name in one.models]
+        if name in declared.routes:
+            fates[name] = "taken by the file"
+        elif name in routes:
+            fates[name] = "taken by a route that was set"
+        else:
+            fates[name] = f"joins {', '.join(joined)}" if joined else "new"
+    return Preview(spec, probes, fates)
+
+
+async def probe(spec: ProviderSpec) -> list[Probe]:
+    """Tries a provider as it is."""
+    async with Pool() as pool:
+        listing, listed = await _probe_models(pool, spec)
+        if not spec.models:
+            spec = msgspec.structs.replace(spec, models=brought_names(spec.vendor, listed))
+        return [listing, *await _probe_chat(pool, spec)]
+
+
+async def _probe_models(pool: Pool, spec: ProviderSpec) -> tuple[Probe, list[str] | None]:
+    began = monotonic()
+    try:
+        answer = await _ask(pool, spec, "GET", "/models")
+        body = msgspec.json.decode(answer.body)
+        listed = [str(one["id"]) for one in body["data"]]
+    except PoolError as exc:
+        return Probe("models", False, str(exc), monotonic() - began), None
+    except Fault as failure:
+        return Probe("models", False, failure.message.strip(), monotonic() - began), None
+    except (msgspec.DecodeError, KeyError, TypeError):
+        return Probe("models", False, "what came is no list of models", monotonic() - began), None
+    return Probe("models", True, f"{len(listed)} listed", monotonic() - began), listed
+
+
+async def _probe_chat(pool: Pool, spec: ProviderSpec) -> list[Probe]:
+    """A tiny call, plain and streamed, on the first name."""
+    if not spec.models:
+        return [Probe("chat", False, "no model is known to try")]
+    model = next(iter(spec.models.values()))
+    probes = []
+    for name, is_stream in (("chat", False), ("stream", True)):
+        began = monotonic()
+        body = {"model": model, "messages": [{"role": "user", "content": "hi"}], "max_tokens": 8, "stream": is_stream}
+        try:
+            answer = await _ask(pool, spec, "POST", "/chat/completions", body)
+            detail = f"{model} answered" + ("" if b'"usage"' in answer.body or is_stream else ", without usage")
+            is_good = b"data:" in answer.body if is_stream else b'"choices"' in answer.body
+            probes.append(Probe(name, is_good, detail if is_good else "what came is no answer", monotonic() - began))
+        except (PoolError, Fault) as exc:
+            text = exc.message.strip() if isinstance(exc, Fault) else str(exc)
+            probes.append(Probe(name, False, f"{model}: {text}", monotonic() - began))
+    return probes
+
+
+async def _ask(pool: Pool, spec: ProviderSpec, method: str, path: str, body: Any = None) -> Answer:
+    origin = parse_origin(spec.base_url)
+    headers = {"Accept": "application/json", "User-Agent": "steelyard"}
+    if spec.api_key:
+        headers["Authorization"] = f"Bearer {spec.api_key}"
+    data = b""
+    if body is not None:
+        data = msgspec.json.encode(body)
+        headers["Content-Type"] = "application/json"
+    answer = await pool.fetch(origin, method, origin.prefix + path, data, headers, timeout_s=PROBE_TIMEOUT_S)
+    if answer.status == 200:
+        return answer
+    if answer.status in (401, 403):
+        raise fault("provider_refused_key", provider=spec.name)
+    raise fault("bad_gateway", detail=f" ({spec.name} answered {answer.status}.)")
+
+
+class _Kept(msgspec.Struct, frozen=True, kw_only=True):
+    """What is kept of a provider beside its key."""
+
+    name: str
+    kind: str = "openai"
+    vendor: str = ""
+    base_url: str
+    models: dict[str, str] = {}
+    max_concurrency: int | None = None
+
+
+async def add_provider(database: Database, sealer: Sealer, spec: ProviderSpec, reference: str, *, actor: str) -> None:
+    """Keeps a provider; its names work in every process within two seconds.
+
+    Args:
+        reference: the key as it was given: a reference stays one, a plain key is sealed.
+    """
+    kept = _Kept(
+        name=spec.name,
+        kind=spec.kind,
+        vendor=spec.vendor,
+        base_url=spec.base_url,
+        models=spec.models,
+        max_concurrency=spec.max_concurrency,
+    )
+    key = reference
+    if reference and not reference.startswith(REFERENCES):
+        key = sealer.seal(reference, _PLACE.format(spec.name))
+    now = now_us()
+    record = ProviderRecord(spec.name, msgspec.json.encode(kept).decode(), key, now)
+    async with database.write() as connection:
+        if await providers.find_provider(connection, spec.name) is not None:
+            raise fault("name_taken", detail=f"Provider {spec.name!r} exists already.")
+        await providers.insert_provider(connection, record)
+        await changes.append(connection, changes.PROVIDER, spec.name, now)
+        detail = f"{spec.base_url}: {', '.join(spec.models)}"[:2000]
+        await audit.append(
+            connection, actor=actor, action="providers.add", subject=spec.name, detail=detail, now_us=now
+        )
+
+
+async def remove_provider(database: Database, name: str, *, actor: str) -> None:
+    """Takes a provider away; calls that are under way end as they began.
+
+    Raises:
+        Fault: `resource_not_found`.
+    """
+    now = now_us()
+    async with database.write() as connection:
+        if await providers.find_provider(connection, name) is None:
+            raise fault("resource_not_found", detail=f" There is no provider {name!r} that was added while running.")
+        await providers.delete_provider(connection, name)
+        await changes.append(connection, changes.PROVIDER, name, now)
+        await audit.append(connection, actor=actor, action="providers.remove", subject=name, now_us=now)
+
+
+class Stored:
+    """Reads what was added while running, with the keys opened."""
+
+    def __init__(self, sealer: Sealer, resolve_secret: Any) -> None:
+        self._sealer = sealer
+        self._resolve_secret = resolve_secret
+        #: Providers whose key cannot be read, with the reason.
+        self.problems: dict[str, str] = {}
+
+    async def read(self, database: Database) -> tuple[list[ProviderSpec], dict[str, RouteSpec]]:
+        """Providers, oldest first, and routes by name. One whose key cannot be read is left out, and told of."""
+        async with database.read() as connection:
+            records = await providers.list_providers(connection)
+            routes = await providers.list_routes(connection)
+        found = []
+        self.problems = {}
+        for record in records:
+            try:
+                found.append(self._open(record))
+            except SetupFault as exc:
+                self.problems[record.name] = str(exc)
+        return found, {name: msgspec.json.decode(spec, type=RouteSpec) for name, spec in routes.items()}
+
+    def _open(self, record: ProviderRecord) -> ProviderSpec:
+        kept = msgspec.json.decode(record.spec, type=_Kept)
+        place = _PLACE.format(record.name)
+        key = record.api_key
+        if key.startswith(SEALED):
+            key = self._sealer.unseal(key, place)
+        elif key:
+            key = self._resolve_secret(key, place)
+        return ProviderSpec(**msgspec.structs.asdict(kept), api_key=key)
+
+
+def show_provider(spec: ProviderSpec, origin: str, problem: str = "") -> dict[str, Any]:
+    """A provider as JSON, without its key."""
+    return {
+        "name": spec.name,
+        "origin": origin,
+        "vendor": spec.vendor,
+        "kind": spec.kind,
+        "base_url": spec.base_url,
+        "has_key": bool(spec.api_key),
+        "models": spec.models,
+        "max_concurrency": spec.max_concurrency,
+        "problem": problem,
+    }
+
+
+def show_preview(found: Preview) -> dict[str, Any]:
+    """A preview as JSON."""
+    return {
+        "provider": show_provider(found.provider, "preview"),
+        "probes": show_probes(found.probes),
+        "names": found.names,
+    }
+
+
+def show_probes(probes: list[Probe]) -> list[dict[str, Any]]:
+    """Probes as JSON."""
+    return [
+        {"probe": one.name, "ok": one.is_ok, "detail": one.detail, "took_s": round(one.took_s, 3)} for one in probes
+    ]
+
+
+def list_vendors() -> list[dict[str, Any]]:
+    """The vendors that are known by name."""
+    return [
+        {
+            "vendor": name,
+            "title": one.title,
+            "site": one.site,
+            "regions": one.regions,
+            "env": one.env,
+            "key": one.key,
+        }
+        for name, one in get_vendors().items()
+    ]
