@@ -208,6 +208,7 @@ async def run_gateway(orders: Orders) -> None:
             journal,
             meter,
             face,
+            face,
             max_body_bytes=settings.server.max_body_bytes,
         )
         app = App(core, dialects, face, lambda: loop.time() - admission.fresh_at < STALE_S)

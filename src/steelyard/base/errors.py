@@ -55,6 +55,8 @@ class Fault(Exception):
         self.openai_code = row.openai_code
         self.native_code = row.native_code
         self.is_retryable = row.is_retryable
+        #: Which kind of rule of content inspection was met; for metrics and the audit trail.
+        self.inspection_rule = ""
         #: Where a limit was met: "rpm", "tpm", "concurrency" or "budget", and its `x-ratelimit-…`.
         self.limit_name = ""
         self.limit_headers: list[tuple[bytes, bytes]] = []

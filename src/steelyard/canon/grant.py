@@ -2,6 +2,7 @@
 
 import msgspec
 
+from steelyard.canon.inspection import NO_INSPECTION, InspectionPolicy
 from steelyard.canon.limits import NO_LIMITS, Budget, Limits
 
 #: What happens to a call whose price nobody knows while a budget in money is in force.
@@ -40,3 +41,4 @@ class Workspace(msgspec.Struct, frozen=True, kw_only=True):
     unknown_price: str = REFUSE
     #: Operations of the control API that take a temporary token.
     step_up: tuple[str, ...] = ()
+    inspection: InspectionPolicy = NO_INSPECTION

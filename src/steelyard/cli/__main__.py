@@ -14,6 +14,7 @@ COMMANDS: dict[str, str] = {
     "chat": "steelyard.cli.chat:chat",
     "profile": "steelyard.cli.profile:app",
     "keys": "steelyard.cli.keys:app",
+    "inspection": "steelyard.cli.inspection:app",
     "providers": "steelyard.cli.providers:app",
     "routes": "steelyard.cli.routes:app",
     "tokens": "steelyard.cli.tokens:app",

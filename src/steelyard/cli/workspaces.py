@@ -107,8 +107,9 @@ def limit(
             currency=currency, per=per,
         )  # fmt: skip
         named = tuple(part.strip() for part in step_up.split(",") if part.strip())
-        policy = workspaces.Policy(limits=limits, unknown_price=unknown_price, step_up=named)
-        return await workspaces.set_policy(records, name, policy, actor=actor())
+        return await workspaces.set_limits(
+            records, name, limits=limits, unknown_price=unknown_price, step_up=named, actor=actor()
+        )
 
     shown = show_workspace(with_records(get_settings(data_dir, config), action))["limits"]
     if json:

@@ -34,6 +34,7 @@ async def take_snapshot(database: Database, declared: Declared, stored: Stored) 
                 limits=one.policy.limits,
                 unknown_price=one.policy.unknown_price,
                 step_up=one.policy.step_up,
+                inspection=one.policy.inspection,
             )
             for one in known
         },

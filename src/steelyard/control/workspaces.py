@@ -1,28 +1,31 @@
 """Making and activating workspaces."""
 
 import re
+from typing import Any
 
 import msgspec
 
 from steelyard.base.clock import now_us
 from steelyard.base.errors import fault
 from steelyard.canon.grant import COUNT, REFUSE
+from steelyard.canon.limits import Limits
 from steelyard.control.limits import check_limits
 from steelyard.store import audit, changes, workspaces
 from steelyard.store.database import Database
-from steelyard.store.workspaces import Policy, WorkspaceRecord
+from steelyard.store.workspaces import WorkspaceRecord
 
 DEFAULT = "default"
 #: Operations of the control API that a workspace may demand a temporary token for.
 STEP_UP_ACTIONS = (
+    "inspection.set",
     "keys.create",
     "keys.delete",
-    "keys.rotate",
     "keys.limit",
-    "workspaces.limit",
+    "keys.rotate",
     "providers.add",
     "providers.remove",
     "routes.set",
+    "workspaces.limit",
 )
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 #: First path parts of this server; a workspace of that name could not be addressed.
@@ -74,27 +77,42 @@ async def activate_workspace(
     return await get_workspace(database, name), is_new
 
 
-async def set_policy(database: Database, name: str, policy: Policy, *, actor: str) -> WorkspaceRecord:
-    """Replaces what was decided for a workspace; every process follows within two seconds.
+async def set_limits(
+    database: Database, name: str, *, limits: Limits, unknown_price: str, step_up: tuple[str, ...], actor: str
+) -> WorkspaceRecord:
+    """Replaces what all keys of a workspace together may take; every process follows within two seconds.
 
     Raises:
         Fault: a value is out of range, or there is no such workspace.
     """
-    check_limits(policy.limits)
-    if policy.unknown_price not in (REFUSE, COUNT):
+    check_limits(limits)
+    if unknown_price not in (REFUSE, COUNT):
         detail = f"unknown_price must be {REFUSE} or {COUNT}."
         raise fault("parameter_invalid", detail=detail, param="unknown_price")
-    for action in policy.step_up:
+    for action in step_up:
         if action not in STEP_UP_ACTIONS:
             detail = f"unknown operation {action!r}; known: {', '.join(STEP_UP_ACTIONS)}."
             raise fault("parameter_invalid", detail=detail, param="step_up")
-    await get_workspace(database, name)
+    fields = {"limits": limits, "unknown_price": unknown_price, "step_up": step_up}
+    return await change_policy(database, name, actor=actor, action="workspaces.limit", **fields)
+
+
+async def change_policy(database: Database, name: str, *, actor: str, action: str, **fields: Any) -> WorkspaceRecord:
+    """Replaces some of what was decided for a workspace; the rest stays.
+
+    Raises:
+        Fault: `workspace_not_found`.
+    """
     now = now_us()
     async with database.write() as connection:
+        record = await workspaces.find_workspace(connection, name)
+        if record is None:
+            raise fault("workspace_not_found", detail=f" There is no workspace {name!r}.")
+        policy = msgspec.structs.replace(record.policy, **fields)
         await workspaces.set_policy(connection, name, policy)
         await changes.append(connection, changes.WORKSPACE, name, now)
-        detail = msgspec.json.encode(policy).decode()
-        await audit.append(connection, actor=actor, action="workspaces.limit", subject=name, detail=detail, now_us=now)
+        detail = ", ".join(fields)
+        await audit.append(connection, actor=actor, action=action, subject=name, detail=detail, now_us=now)
     return await get_workspace(database, name)
 
 
@@ -121,11 +139,11 @@ __all__ = [
     "DEFAULT",
     "RESERVED",
     "STEP_UP_ACTIONS",
-    "Policy",
     "activate_workspace",
+    "change_policy",
     "create_workspace",
     "ensure_default",
     "get_workspace",
     "list_workspaces",
-    "set_policy",
+    "set_limits",
 ]

@@ -41,6 +41,17 @@ class StreamTap(Protocol):
         ...
 
 
+Rewrite = Callable[[str], str]
+
+
+class Cutter(Protocol):
+    """Looks at a streamed text; see `policy.inspection.Inspector`."""
+
+    def cut(self, text: str, *, is_last: bool) -> tuple[str, str]:
+        """What may go on, and what must wait."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Dialect:
     """One operation of one API, in both roles."""
@@ -55,8 +66,11 @@ class Dialect:
     encode: Callable[[ModelRequest, str, int | None], bytes]
     read_reply: Callable[[bytes], Reply]
     rename_reply: Callable[[bytes, str], bytes]
-    #: (hide usage, name to show or None) -> tap
-    open_tap: Callable[[bool, str | None], StreamTap]
+    #: (hide usage, name to show or None, what looks at its texts or None) -> tap
+    open_tap: Callable[[bool, str | None, Cutter | None], StreamTap]
+    #: Requests and whole answers with every text of theirs rewritten.
+    rewrite_request: Callable[[ModelRequest, Rewrite], ModelRequest]
+    rewrite_reply: Callable[[bytes, Rewrite], bytes]
     render_error: Callable[[Fault, str], tuple[Headers, bytes]]
     render_stream_error: Callable[[Fault, str], bytes]
 

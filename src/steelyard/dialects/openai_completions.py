@@ -7,6 +7,7 @@ from steelyard.dialects import openai_errors
 from steelyard.dialects.dialect import Dialect
 from steelyard.dialects.openai_fields import SAMPLING, check_fields, get_model, get_output_cap
 from steelyard.dialects.openai_stream import OpenAITap
+from steelyard.dialects.openai_texts import rewrite_reply, rewrite_request
 from steelyard.dialects.openai_wire import encode_request, read_reply, rename_reply
 
 
@@ -49,6 +50,8 @@ DIALECT = Dialect(
     read_reply=read_reply,
     rename_reply=rename_reply,
     open_tap=OpenAITap,
+    rewrite_request=rewrite_request,
+    rewrite_reply=rewrite_reply,
     render_error=openai_errors.render,
     render_stream_error=openai_errors.render_event,
 )

@@ -10,8 +10,11 @@ from typing import Any
 import msgspec
 
 from steelyard.base.errors import Fault
+from steelyard.base.jsondoor import encode
 from steelyard.canon.usage import Usage
+from steelyard.dialects.dialect import Cutter
 from steelyard.dialects.openai_errors import fault_in_event
+from steelyard.dialects.openai_texts import StreamTexts
 
 _EVENT_END = re.compile(rb"\r?\n\r?\n")
 _MODEL = re.compile(rb'"model"\s*:\s*"(?:[^"\\]|\\.)*"')
@@ -41,9 +44,11 @@ def _whole(counts: object, name: str) -> int:
 class OpenAITap:
     """Implements `StreamTap` for `data:`-only event streams that end with `[DONE]`."""
 
-    __slots__ = ("_hide_usage", "_model", "_tail", "error", "is_done", "pieces", "usage")
+    __slots__ = ("_hide_usage", "_model", "_tail", "_texts", "error", "is_done", "pieces", "usage")
 
-    def __init__(self, hide_usage: bool, model: str | None) -> None:
+    def __init__(self, hide_usage: bool, model: str | None, cutter: Cutter | None = None) -> None:
+        #: Looks at texts, so every event must be decoded.
+        self._texts = None if cutter is None else StreamTexts(cutter)
         self._hide_usage = hide_usage
         self._model = None if model is None else b'"model":' + msgspec.json.encode(model)
         self._tail = b""
@@ -66,7 +71,11 @@ class OpenAITap:
                 raise ValueError("event too large")
             if not chunk:
                 return b""
-        if self._model is None and not (b'"usage":{' in chunk or b"[DONE]" in chunk or _is_special(chunk)):
+        if (
+            self._model is None
+            and self._texts is None
+            and not (b'"usage":{' in chunk or b"[DONE]" in chunk or _is_special(chunk))
+        ):
             self.pieces += chunk.count(b"data:")
             return chunk
         return self._events(chunk)
@@ -88,13 +97,18 @@ class OpenAITap:
             self.is_done = True
             return event
         self.pieces += 1
-        if b'"usage"' in data or b'"error"' in data or b'"code"' in data:
+        texts = self._texts
+        if texts is not None or b'"usage"' in data or b'"error"' in data or b'"code"' in data:
             try:
                 body = _decode(data)
             except (msgspec.DecodeError, UnicodeDecodeError):
                 body = None
-            if isinstance(body, dict) and not self._take(body):
-                return None
+            if isinstance(body, dict):
+                if not self._take(body):
+                    return None
+                if texts is not None:
+                    texts.feed(body)
+                    event = b"data: " + encode(body)
         return event if self._model is None else _MODEL.sub(lambda _: self._model or b"", event, count=1)
 
     def _take(self, body: dict[str, Any]) -> bool:

@@ -11,6 +11,7 @@ from steelyard.canon.receipt import ABANDONED, BROKEN, COMPLETED, FAILED, Failed
 from steelyard.canon.request import ModelRequest
 from steelyard.canon.usage import Usage
 from steelyard.gateway.allowance import Allowance, Allowances, Need
+from steelyard.gateway.inspection import Inspection
 from steelyard.gateway.meter import CallSeries, Meter
 from steelyard.gateway.ports import Sink
 from steelyard.policy.counting import estimate_answer_tokens, estimate_prompt_tokens
@@ -39,6 +40,8 @@ class Call:
         "grant",
         "hold_micros",
         "hold_tokens",
+        "inspection",
+        "inspection_header",
         "is_settled",
         "model",
         "operation",
@@ -67,6 +70,10 @@ class Call:
         #: The cap that a budget lowered the answers to; None where it did not.
         self.cap_tokens: int | None = None
         self.allowance: Allowance | None = None
+        #: What looks at the texts; None where nothing does.
+        self.inspection: Inspection | None = None
+        #: What the caller asked of the vendor's own inspection, told on.
+        self.inspection_header: bytes | None = None
         self._taken: Sequence[int] = ()
         self._series: CallSeries
         self.first_at: float | None = None

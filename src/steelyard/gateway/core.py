@@ -5,23 +5,30 @@ import contextlib
 import hashlib
 import logging
 from collections.abc import Coroutine
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from steelyard.base import ids
 from steelyard.base.clock import monotonic
 from steelyard.base.errors import Fault, fault
 from steelyard.canon.grant import Grant
+from steelyard.canon.inspection import INPUT, OUTPUT
+from steelyard.canon.request import ModelRequest
 from steelyard.dialects.dialect import Dialect
 from steelyard.gateway.admission import Admission
 from steelyard.gateway.allowance import Allowance, Allowances, Need
 from steelyard.gateway.call import FAILED, MAX_CLIENT_ID_CHARS, Call
 from steelyard.gateway.exchange import Exchange
+from steelyard.gateway.inspection import HEADER as INSPECTION_HEADER
+from steelyard.gateway.inspection import Inspection, Inspectors, stages_of
 from steelyard.gateway.meter import UNKNOWN, Meter
-from steelyard.gateway.ports import Replay, Sink
+from steelyard.gateway.ports import Audit, Replay, Sink
 from steelyard.gateway.recording import RecordingExchange
 from steelyard.gateway.relay import Relay
 from steelyard.policy.access import check_model
 from steelyard.policy.routing import resolve
+
+if TYPE_CHECKING:
+    from steelyard.policy.inspection import Inspector
 
 log = logging.getLogger("steelyard.gateway")
 
@@ -40,6 +47,7 @@ class Core:
         sink: Sink,
         meter: Meter,
         replay: Replay,
+        audit: Audit,
         *,
         max_body_bytes: int,
     ) -> None:
@@ -50,6 +58,8 @@ class Core:
         self._relay = relay
         self._sink = sink
         self._replay = replay
+        self._audit = audit
+        self._inspectors = Inspectors()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def handle(self, exchange: Exchange, dialect: Dialect) -> None:
@@ -100,6 +110,11 @@ class Core:
         self.admission.check(grant, dialect.operation, headers, exchange.client, exchange.path)
         _check_content_type(headers)
         request = dialect.decode(exchange.body)
+        workspace = self.admission.snapshot.workspaces[grant.workspace]
+        inspector = self._inspectors.find(workspace)
+        call.inspection_header = headers.get(INSPECTION_HEADER)
+        if inspector is not None:
+            request = self._inspect(call, grant, request, dialect, inspector)
         if grant.models:
             check_model(grant, request.model)
         model, targets = resolve(self.admission.snapshot.models, request)
@@ -111,7 +126,6 @@ class Core:
         if timeout is not None:
             call.give_up_at = monotonic() + _seconds(timeout)
         call.prepare(grant, request, model, targets)
-        workspace = self.admission.snapshot.workspaces[grant.workspace]
         allowance = self._allowances.find(grant, workspace, call.started_us)
         if allowance is None:
             call.reserve(None, ())
@@ -122,6 +136,28 @@ class Core:
                 return
             call.reserve(allowance, [need.want for need in needs])
         self._go(call, grant, exchange, dialect)
+
+    def _inspect(
+        self, call: Call, grant: Grant, request: ModelRequest, dialect: Dialect, inspector: "Inspector"
+    ) -> ModelRequest:
+        """The request as it may go on; what looks at the answer goes with the call."""
+        stages = stages_of(inspector, call.inspection_header)
+
+        def note(stage: str, rule: str) -> None:
+            self.meter.moderated(grant.workspace, request.model if request.model in models else UNKNOWN, stage)
+            self._audit.note(
+                "inspection.blocked",
+                grant.workspace,
+                grant.key_id,
+                call.request_id,
+                f"{stage} {dialect.operation} {rule}",
+            )
+
+        models = self.admission.snapshot.models
+        inspection = Inspection(inspector, note, is_output=OUTPUT in stages)
+        if OUTPUT in stages:
+            call.inspection = inspection
+        return inspection.rewrite_input(request, dialect) if INPUT in stages else request
 
     async def _acquire(
         self,

@@ -6,12 +6,13 @@ With the face gone, known keys go on for a few seconds; then calls are refused, 
 import asyncio
 import base64
 import logging
+from collections.abc import Coroutine
 from typing import Any
 
 import msgspec
 
 from steelyard.base.clock import monotonic
-from steelyard.base.errors import fault
+from steelyard.base.errors import Fault, fault
 from steelyard.base.jsondoor import encode
 from steelyard.canon.grant import Grant
 from steelyard.canon.snapshot import Snapshot
@@ -25,6 +26,7 @@ from steelyard.upstream.pool import Answer, Origin, Pool, PoolError
 log = logging.getLogger("steelyard.gateway")
 
 RETRY_S = 0.2
+NOTE_ATTEMPTS = 6
 #: The face answers a wait for changes after this long at the latest.
 POLL_WAIT_S = 2.0
 #: Hop-by-hop and authentication headers stay here.
@@ -60,7 +62,7 @@ class FaceLink:
         self._origin = origin
         #: Under which name this process has leases.
         self._owner = owner
-        self._recalling: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def _ask(self, path: str, body: Any, timeout_s: float = 10.0) -> Answer:
         try:
@@ -82,6 +84,26 @@ class FaceLink:
         """See `allowance.Keeper`."""
         answer = await self._ask("/internal/leases", {"owner": self._owner, "wishes": wishes})
         return msgspec.json.decode(answer.body, type=list[LeaseReply])
+
+    def note(self, action: str, workspace: str, actor: str, subject: str, detail: str) -> None:
+        """See `ports.Audit`."""
+        entry = {"action": action, "workspace": workspace, "actor": actor, "subject": subject, "detail": detail}
+        self._spawn(self._note(entry))
+
+    async def _note(self, entry: dict[str, str]) -> None:
+        for attempt in range(NOTE_ATTEMPTS):
+            try:
+                await self._ask("/internal/audit", entry)
+            except Fault:
+                await asyncio.sleep(RETRY_S * 2**attempt)
+            else:
+                return
+        log.error("an audit entry was lost: %s", entry)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def claim(self, scope: str, key: str, body_digest: str, request_id: str) -> Claim:
         """See `ports.Replay`."""
@@ -123,9 +145,7 @@ class FaceLink:
                 admission.snapshot = changes.snapshot
             admission.fresh_at = monotonic()
             if changes.recalls:
-                task = asyncio.create_task(allowances.recall(changes.recalls))
-                self._recalling.add(task)
-                task.add_done_callback(self._recalling.discard)
+                self._spawn(allowances.recall(changes.recalls))
 
     async def _announce(self, allowances: Allowances) -> None:
         holdings = [{"account": name, "amount": amount} for name, amount in allowances.holdings()]

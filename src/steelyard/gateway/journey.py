@@ -15,6 +15,7 @@ import msgspec
 
 from steelyard.base.clock import monotonic
 from steelyard.base.errors import Fault, fault
+from steelyard.canon.usage import Usage
 from steelyard.dialects.dialect import Dialect
 from steelyard.dialects.openai_errors import read_refusal
 from steelyard.gateway.attempt import Attempt, Route
@@ -176,11 +177,15 @@ class Whole(Journey):
         shown = self.shown_model(route)
         body = answer.body if shown is None else self.dialect.rename_reply(answer.body, shown)
         attempt.report(None, self.relay.now())
-        self.call.target = route.target
+        call = self.call
+        call.target = route.target
+        counted_tokens = estimate_answer_tokens(reply.answer_bytes)
         try:
-            self.call.settle(reply.usage, counted_tokens=estimate_answer_tokens(reply.answer_bytes))
+            if call.inspection is not None:
+                body = self._inspect(body, reply.usage, counted_tokens)
+            call.settle(reply.usage, counted_tokens=counted_tokens)
         except Fault as failure:
-            # answered, but not recorded: another attempt could not be recorded either
+            # answered, but not recorded, or not fit to be shown: another attempt would change nothing
             self.finish(failure.with_traceback(None))
             return
         headers = [_JSON, *self.headers(route)]
@@ -188,6 +193,16 @@ class Whole(Journey):
         self.close()
         exchange.send(200, headers, body)
         self.conclude(None)
+
+    def _inspect(self, body: bytes, usage: Usage | None, counted_tokens: int) -> bytes:
+        """The answer as it may go on. A refused one was made, so it is charged."""
+        call = self.call
+        assert call.inspection is not None
+        try:
+            return call.inspection.rewrite_output(body, self.dialect)
+        except Fault as failure:
+            call.settle(usage, status=failure.status, failure=failure, outcome=BROKEN, counted_tokens=counted_tokens)
+            raise
 
 
 class Stream(Journey):
@@ -245,7 +260,7 @@ class Stream(Journey):
         route, call = attempt.route, self.call
         call.target = route.target
         call.first_at = monotonic()
-        self.tap = self.dialect.open_tap(not call.request.wants_usage, self.shown_model(route))
+        self.tap = self.dialect.open_tap(not call.request.wants_usage, self.shown_model(route), call.inspection)
         assert attempt.connection is not None
         self.exchange.on_pressure = attempt.connection.pause
         self.exchange.start(200, _SSE_HEADERS + self.headers(route))

@@ -33,6 +33,9 @@ class Meter:
         self.backend_errors = registry.counter(
             "llm_backend_errors_total", "Failures of upstreams.", ("model", "backend")
         )
+        self.moderation = registry.counter(
+            "llm_moderation_blocked_total", "Calls refused by content inspection.", ("workspace_id", "model", "stage")
+        )
         self.rate_limited = registry.counter(
             "llm_rate_limited_total", "Calls refused by a limit.", ("workspace_id", "operation", "limit")
         )
@@ -51,6 +54,10 @@ class Meter:
     def refused(self, workspace: str, model: str, operation: str, status: int, code: str) -> None:
         """A call that reached no model."""
         self.requests.add((workspace, model, operation, "HTTP", str(status), code))
+
+    def moderated(self, workspace: str, model: str, stage: str) -> None:
+        """A call whose text was refused."""
+        self.moderation.add((workspace, model, stage))
 
     def limited(self, workspace: str, operation: str, limit: str) -> None:
         """A call that met a limit."""

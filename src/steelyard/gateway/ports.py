@@ -58,3 +58,11 @@ class Replay(Protocol):
     async def forget(self, scope: str, key: str) -> None:
         """Frees the key: nothing was processed."""
         ...
+
+
+class Audit(Protocol):
+    """Takes entries of the audit trail. Never a text, never a secret."""
+
+    def note(self, action: str, workspace: str, actor: str, subject: str, detail: str) -> None:
+        """Adds an entry, soon."""
+        ...

@@ -144,6 +144,8 @@ class Relay:
         name = request.model if target.is_local else target.model
         body = journey.dialect.encode(request, name, call.output_cap_for(target))
         head = b"%bX-Request-Id: %b\r\nContent-Length: %d\r\n\r\n" % (route.head, call.request_id.encode(), len(body))
+        if call.inspection_header is not None and not target.is_local:
+            head = b"%bX-DashScope-DataInspection: %b\r\n\r\n" % (head[:-2], call.inspection_header)
         give_up_at = min(call.give_up_at, attempt.began + target.total_timeout_s)
         attempt.launch(
             connection, head + body, self._loop, is_stream=journey.is_stream, is_reused=is_reused, give_up_at=give_up_at

@@ -8,6 +8,7 @@ from sqlalchemy import Row, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from steelyard.canon.grant import REFUSE
+from steelyard.canon.inspection import NO_INSPECTION, InspectionPolicy
 from steelyard.canon.limits import NO_LIMITS, Limits
 from steelyard.store.schema import workspace
 
@@ -20,6 +21,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     unknown_price: str = REFUSE
     #: Operations of the control API that take a temporary token.
     step_up: tuple[str, ...] = ()
+    inspection: InspectionPolicy = NO_INSPECTION
 
 
 NO_POLICY = Policy()

@@ -11,9 +11,10 @@ from starlette.routing import Route
 from steelyard.base.clock import MICROS
 from steelyard.base.errors import fault
 from steelyard.canon.grant import REFUSE
+from steelyard.canon.inspection import InspectionPolicy
 from steelyard.canon.limits import NO_LIMITS, Limits
 from steelyard.canon.model import Model
-from steelyard.control import keys, limits, providers, routes, tokens, usage, workspaces
+from steelyard.control import inspection, keys, limits, providers, routes, tokens, trail, usage, workspaces
 from steelyard.control.catalogue import RouteSpec
 from steelyard.control.model_book import ModelBook
 from steelyard.control.providers import ProviderWish
@@ -185,6 +186,15 @@ class ControlApi:
                 PolicyWish,
                 action="workspaces.limit",
             ),
+            Operation("GET", "/workspaces/{name}/inspection", "Show what is looked for in texts", self.get_inspection),
+            Operation(
+                "PUT",
+                "/workspaces/{name}/inspection",
+                "Set what is looked for in texts",
+                self.set_inspection,
+                InspectionPolicy,
+                action="inspection.set",
+            ),
             Operation("POST", "/workspaces/{name}/activate", "Activate, with the free tokens", self.activate),
             Operation("GET", "/models", "List models with their targets", self.list_models),
             Operation("GET", "/providers", "List providers, without their keys", self.list_providers),
@@ -203,6 +213,7 @@ class ControlApi:
             ),
             Operation("GET", "/usage", "Sum usage and cost", self.get_usage),
             Operation("GET", "/requests/{request_id}/receipt", "Show a call's receipt", self.get_receipt),
+            Operation("GET", "/audit", "Read the audit trail, newest first", self.get_audit),
             Operation("GET", "/openapi.json", "This document", self.get_document),
         )
 
@@ -312,10 +323,27 @@ class ControlApi:
     async def limit_workspace(self, request: Request) -> Response:
         actor = get_admin(request)
         wish = await read_body(request, PolicyWish)
-        policy = workspaces.Policy(limits=wish.limits, unknown_price=wish.unknown_price, step_up=wish.step_up)
-        name = request.path_params["name"]
-        record = await workspaces.set_policy(self._records, name, policy, actor=actor.key_id)
+        record = await workspaces.set_limits(
+            self._records,
+            request.path_params["name"],
+            limits=wish.limits,
+            unknown_price=wish.unknown_price,
+            step_up=wish.step_up,
+            actor=actor.key_id,
+        )
         return json_answer(show_workspace(record))
+
+    async def get_inspection(self, request: Request) -> Response:
+        get_admin(request)
+        record = await workspaces.get_workspace(self._records, request.path_params["name"])
+        return json_answer(inspection.show_inspection(record.policy.inspection))
+
+    async def set_inspection(self, request: Request) -> Response:
+        actor = get_admin(request)
+        wish = await read_body(request, InspectionPolicy)
+        name = request.path_params["name"]
+        record = await inspection.set_inspection(self._records, name, wish, actor=actor.key_id)
+        return json_answer(inspection.show_inspection(record.policy.inspection))
 
     async def activate(self, request: Request) -> Response:
         actor = get_admin(request)
@@ -386,6 +414,11 @@ class ControlApi:
     async def get_receipt(self, request: Request) -> Response:
         receipt = await usage.get_receipt(self._records, request.path_params["request_id"], get_scope(request))
         return json_answer(receipt)
+
+    async def get_audit(self, request: Request) -> Response:
+        get_admin(request)
+        limit = _seconds(request.query_params.get("limit"), "limit") or 100
+        return json_answer({"data": await trail.list_entries(self._records, max(int(limit), 1))})
 
     async def get_document(self, request: Request) -> Response:
         get_admin(request)

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from steelyard.base.jsondoor import encode
-from steelyard.control import keys_lookup, replay
+from steelyard.control import keys_lookup, replay, trail
 from steelyard.control.feed import Feed
 from steelyard.control.leases import Holding, Leases, Wish
 from steelyard.control.records import Records
@@ -44,6 +44,7 @@ class InternalApi:
             "/internal/changes": self.changes,
             "/internal/leases": self.leases,
             "/internal/leases/announce": self.announce,
+            "/internal/audit": self.audit,
             "/internal/replay/claim": self.claim,
             "/internal/replay/finish": self.finish,
             "/internal/replay/forget": self.forget,
@@ -81,6 +82,11 @@ class InternalApi:
     async def announce(self, request: Request) -> Response:
         told = msgspec.json.decode(await request.body(), type=_Holdings)
         self._leases.announce(told.owner, told.holdings)
+        return json_answer({})
+
+    async def audit(self, request: Request) -> Response:
+        told = msgspec.json.decode(await request.body(), type=dict[str, str])
+        await trail.note(self._records, **told)
         return json_answer({})
 
     async def claim(self, request: Request) -> Response:

@@ -94,7 +94,7 @@ def make_core(pool: Pool, sink: Sink, port: int) -> Core:
     admission.fresh_at = monotonic()
     admission._cache[digest(KEY)] = Grant(key_id="k", workspace="w")
     meter = Meter(Registry())
-    return Core(admission, Allowances(None), Relay(pool, meter), sink, meter, None, max_body_bytes=10**6)  # type: ignore[arg-type]
+    return Core(admission, Allowances(None), Relay(pool, meter), sink, meter, None, None, max_body_bytes=10**6)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

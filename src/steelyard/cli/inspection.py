@@ -1,0 +1,96 @@
+"""`steelyard inspection`."""
+
+import sys
+from pathlib import Path
+
+from cyclopts import App
+
+from steelyard.base.errors import SetupFault
+from steelyard.canon.inspection import InspectionPolicy
+from steelyard.cli.context import actor, get_settings, print_json, print_table, with_records
+from steelyard.control import inspection, workspaces
+
+app = App(name="inspection", help="Content inspection: set, show, try.")
+
+
+def _split(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+@app.command(name="set")
+def set_inspection(
+    workspace: str = workspaces.DEFAULT,
+    *,
+    words_file: Path | None = None,
+    pattern: tuple[str, ...] = (),
+    mask: str = "",
+    stages: str = "input,output",
+    may_disable: bool = False,
+    data_dir: Path | None = None,
+    config: Path | None = None,
+    json: bool = False,
+) -> None:
+    """Set what a workspace looks for in texts, all of it anew; without options nothing is looked for.
+
+    Parameters
+    ----------
+    workspace
+        The workspace.
+    words_file
+        Words that refuse a call, one a line, in any case.
+    pattern
+        A regular expression (RE2) that refuses a call; may be given several times.
+    mask
+        Kinds of numbers to mask, comma separated: phone, id_card, bank_card, key.
+    stages
+        input, output, or both.
+    may_disable
+        Let callers switch it off with X-DashScope-DataInspection.
+    data_dir
+        The installation's data directory.
+    config
+        Configuration file.
+    json
+        Print JSON.
+    """
+    words: tuple[str, ...] = ()
+    if words_file is not None:
+        try:
+            lines = words_file.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as exc:
+            raise SetupFault(f"{words_file} cannot be read: {exc}.") from None
+        words = tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))
+    policy = InspectionPolicy(
+        words=words, patterns=pattern, mask=_split(mask), stages=_split(stages), may_disable=may_disable
+    )
+    settings = get_settings(data_dir, config)
+    with_records(settings, lambda records: inspection.set_inspection(records, workspace, policy, actor=actor()))
+    _print(policy, json)
+
+
+@app.command
+def show(
+    workspace: str = workspaces.DEFAULT, *, data_dir: Path | None = None, config: Path | None = None, json: bool = False
+) -> None:
+    """Show what a workspace looks for; words are counted, not shown."""
+    settings = get_settings(data_dir, config)
+    record = with_records(settings, lambda records: workspaces.get_workspace(records, workspace))
+    _print(record.policy.inspection, json)
+
+
+@app.command(name="try")
+def try_text(
+    text: str, *, workspace: str = workspaces.DEFAULT, data_dir: Path | None = None, config: Path | None = None
+) -> None:
+    """Say what becomes of a text (`-` reads standard input). Exit code 1 where it is refused."""
+    settings = get_settings(data_dir, config)
+    record = with_records(settings, lambda records: workspaces.get_workspace(records, workspace))
+    print(inspection.try_text(record.policy.inspection, sys.stdin.read() if text == "-" else text))
+
+
+def _print(policy: InspectionPolicy, json: bool) -> None:
+    shown = inspection.show_inspection(policy)
+    if json:
+        print_json(shown)
+    else:
+        print_table(("What", "Value"), list(shown.items()))
