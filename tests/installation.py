@@ -120,7 +120,7 @@ class Installation:
         found = {}
         for task in Path(f"/proc/{self.process.pid}/task").iterdir():
             for pid in (task / "children").read_text().split():
-                with contextlib.suppress(OSError, IndexError):
+                with contextlib.suppress(OSError, IndexError, ValueError):
                     command = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
                     found[int(pid)] = command[command.index("steelyard.assembly") + 1]
         return found

@@ -38,6 +38,9 @@ FACE_SOCKET = "face.sock"
 #: What the start-up banner says of the models.
 BANNER_FILE = "models.json"
 DRAIN_S = 10
+#: For calls that are under way when a gateway is replaced.
+PATIENT_DRAIN_S = 900
+FIRST_NEWS_S = 5.0
 #: A child that ends with this has told a bad set-up in one sentence: starting it again would not help.
 EXIT_SETUP = 78
 FACE_NICENESS = 5
@@ -115,6 +118,16 @@ def _listeners(descriptor: int) -> list[socket.socket]:
         socket.socket(fileno=descriptor),
         *(socket.socket(fileno=os.dup(descriptor)) for _ in range(ACCEPTS_A_TURN - 1)),
     ]
+
+
+def _drain_patiently_on(number: signal.Signals, server: Any) -> None:
+    """A successor is there already: calls under way may take all the time they need."""
+
+    def drain() -> None:
+        server.config.timeout_graceful_shutdown = PATIENT_DRAIN_S
+        server.should_exit = True
+
+    asyncio.get_running_loop().add_signal_handler(number, drain)
 
 
 def _settle_heap() -> None:
@@ -227,18 +240,19 @@ async def run_gateway(orders: Orders) -> None:
         )
         server = _make_server(config)
         name = f"gateway-{orders.boot_id}-{os.getpid()}"
-        async with (
-            await open_metrics_port(settings.run_dir, name, registry),
-            _background(
-                _die_with_parent(),
-                face.follow_changes(admission, allowances),
-                allowances.keep_swept(),
-                journal.keep_synced(),
-                sweep_connections(server.server_state.connections, lambda count: meter.connections.set((), count)),
-            ),
+        async with _background(
+            _die_with_parent(),
+            face.follow_changes(admission, allowances),
+            allowances.keep_swept(),
+            journal.keep_synced(),
+            sweep_connections(server.server_state.connections, lambda count: meter.connections.set((), count)),
         ):
-            _settle_heap()
-            await server.serve(_listeners(orders.listen_fd))
+            # nobody is accepted who could only be refused; the supervisor takes the port below for our being ready
+            await admission.wait_first_news(FIRST_NEWS_S)
+            async with await open_metrics_port(settings.run_dir, name, registry):
+                _settle_heap()
+                _drain_patiently_on(signal.SIGUSR1, server)
+                await server.serve(_listeners(orders.listen_fd))
     journal.close()
 
 

@@ -22,6 +22,7 @@ from typing import IO
 from steelyard.assembly import BACKLOG, EXIT_SETUP, Orders, encode_orders, prepare_data_dir
 from steelyard.base.clock import monotonic
 from steelyard.base.errors import SetupFault
+from steelyard.base.metrics_port import SUFFIX
 from steelyard.base.secrets import load_master_key, parse_master_key
 from steelyard.config import Settings, resolve_secret
 from steelyard.engines.catalogue import MODELS
@@ -32,6 +33,7 @@ log = logging.getLogger("steelyard.supervisor")
 
 READY_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 15.0
+REPLACE_TIMEOUT_S = 10.0
 #: A child that ends within this time of its start is restarted more slowly.
 QUICK_DEATH_S = 5.0
 MAX_BACKOFF_S = 5.0
@@ -97,6 +99,9 @@ class Supervisor:
         self._reload_settings = reload_settings
         self._boot_id = secrets.token_hex(4)
         self._children: list[Child] = []
+        #: Replaced gateways that still have calls.
+        self._draining: list[asyncio.subprocess.Process] = []
+        self._drain_tasks: set[asyncio.Task[int]] = set()
         self._stop = asyncio.Event()
         self._master_key = b""
         self._setup_failed = False
@@ -261,8 +266,33 @@ class Supervisor:
         await self._order(child)
         child.watcher = asyncio.create_task(self._watch(child))
         if child.role == "gateway" and old is not None:
-            await asyncio.sleep(0.5)
-            await _terminate(old, STOP_TIMEOUT_S)
+            await self._wait_gateway(child)
+            self._let_drain(old)
+
+    async def _wait_gateway(self, child: Child) -> None:
+        """Returns when a gateway takes calls, or has had time enough to."""
+        give_up_at = monotonic() + REPLACE_TIMEOUT_S
+        while monotonic() < give_up_at:
+            assert child.process is not None
+            if (self._settings.run_dir / f"gateway-{self._boot_id}-{child.process.pid}{SUFFIX}").exists():
+                # it listens a moment after
+                await asyncio.sleep(0.1)
+                return
+            await asyncio.sleep(0.02)
+
+    def _let_drain(self, process: asyncio.subprocess.Process) -> None:
+        """A replaced gateway ends when its last call has."""
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(signal.SIGUSR1)
+        self._draining.append(process)
+        task = asyncio.create_task(process.wait())
+        self._drain_tasks.add(task)
+
+        def gone(done: "asyncio.Task[int]") -> None:
+            self._drain_tasks.discard(done)
+            self._draining.remove(process)
+
+        task.add_done_callback(gone)
 
     # stopping
 
@@ -275,7 +305,10 @@ class Supervisor:
                 child.is_stopping = True
                 if child.watcher is not None:
                     child.watcher.cancel()
-            await asyncio.gather(*(_terminate(one.process, STOP_TIMEOUT_S) for one in chosen if one.process))
+            ending = [one.process for one in chosen if one.process]
+            if "gateway" in group:
+                ending += self._draining
+            await asyncio.gather(*(_terminate(one, STOP_TIMEOUT_S) for one in ending))
 
 
 async def _terminate(process: asyncio.subprocess.Process, timeout_s: float) -> None:

@@ -75,7 +75,7 @@ FAULTY = [
     ("[limits]\nurl = 'redis://x'\n", "redis:// comes later"),
     ("[server]\nport = 'x'\n[database]\nurll = 1\n", "database.urll"),
     ("nonsense = 1\n", "unknown section"),
-    ("[providers.a]\nkind = 'openai'\n", "providers.a.base_url is missing"),
+    ("[providers.a]\nkind = 'openai'\n", "providers.a.base_url: base_url must begin with http"),
     ("[models.m]\ntargets = [{provider = 'nobody'}]\n", "no provider 'nobody'"),
     ("[objects]\nurl = 's3://b'\n", "not delivered in this version"),
     (

@@ -1,5 +1,7 @@
 """The one place that admits: a credential becomes a grant, or the caller is told why not."""
 
+import asyncio
+import contextlib
 import hashlib
 from collections import OrderedDict
 
@@ -44,6 +46,7 @@ class Admission:
         self._signer = signer
         self.snapshot = Snapshot()
         self.fresh_at = float("-inf")
+        self._first_news = asyncio.Event()
         self._source = grants
         self._trusted_proxies = trusted_proxies
         self._cache: OrderedDict[str, Grant] = OrderedDict()
@@ -136,6 +139,17 @@ class Admission:
         if version == self.snapshot.version:
             self._keep(digest, grant)
         return grant
+
+    def hear(self) -> None:
+        """News have come: what is known is true now."""
+        self.fresh_at = monotonic()
+        self._first_news.set()
+
+    async def wait_first_news(self, timeout_s: float) -> None:
+        """Returns with the first news, or when it does not come in time."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._first_news.wait()
 
     def check_fresh(self) -> None:
         """Refuses while changes cannot be read."""

@@ -21,12 +21,13 @@ from steelyard.gateway.allowance import Allowances, Wish
 from steelyard.gateway.exchange import Headers
 from steelyard.gateway.ports import Claim, StoredAnswer
 from steelyard.policy.limits import LeaseReply
-from steelyard.upstream.pool import Answer, Origin, Pool, PoolError
+from steelyard.upstream.pool import Answer, ConnectError, Origin, Pool, PoolError
 
 log = logging.getLogger("steelyard.gateway")
 
 RETRY_S = 0.2
 NOTE_ATTEMPTS = 6
+FACE_BACK_S = 3.0
 #: The face answers a wait for changes after this long at the latest.
 POLL_WAIT_S = 2.0
 #: Hop-by-hop and authentication headers stay here.
@@ -66,14 +67,25 @@ class FaceLink:
 
     async def _ask(self, path: str, body: Any, timeout_s: float = 10.0) -> Answer:
         try:
-            answer = await self._pool.fetch(
-                self._origin, "POST", path, encode(body), {"Content-Type": "application/json"}, timeout_s=timeout_s
-            )
+            answer = await self._fetch("POST", path, encode(body), {"Content-Type": "application/json"}, timeout_s)
         except PoolError as exc:
             raise fault("stores_unavailable") from exc
         if answer.status not in (200, 404):
             raise fault("stores_unavailable")
         return answer
+
+    async def _fetch(
+        self, method: str, path: str, body: bytes, headers: dict[str, str], timeout_s: float = 30.0
+    ) -> Answer:
+        """One call; while the face is being replaced, nobody listens for about a second, and that is waited for."""
+        give_up_at = monotonic() + FACE_BACK_S
+        while True:
+            try:
+                return await self._pool.fetch(self._origin, method, path, body, headers, timeout_s=timeout_s)
+            except ConnectError:
+                if monotonic() > give_up_at:
+                    raise
+                await asyncio.sleep(RETRY_S / 2)
 
     async def find_grant(self, digest: str) -> Grant | None:
         """See `ports.Grants`."""
@@ -143,7 +155,7 @@ class FaceLink:
                 admission.forget_key(digest)
             if changes.snapshot is not None:
                 admission.snapshot = changes.snapshot
-            admission.fresh_at = monotonic()
+            admission.hear()
             if changes.recalls:
                 self._spawn(allowances.recall(changes.recalls))
 
@@ -167,7 +179,7 @@ class FaceLink:
         if grant is not None:
             passed["x-steelyard-principal"] = base64.b64encode(encode(grant)).decode()
         try:
-            answer = await self._pool.fetch(self._origin, scope["method"], target, body, passed)
+            answer = await self._fetch(scope["method"], target, body, passed)
         except PoolError as exc:
             raise fault("stores_unavailable", detail=" (The control process does not answer.)") from exc
         kept = [(name, value) for name, value in answer.headers.items() if name in _KEPT_ANSWER]

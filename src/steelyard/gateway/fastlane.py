@@ -28,6 +28,8 @@ BODY_GRACE_S = 60.0
 KEEP_ALIVE_S = 75.0
 #: After a refusal the rest of a body is read and thrown away for this long, so that the client gets to read the answer.
 DRAIN_S = 10.0
+#: A process that ends keeps idle connections this long: whoever calls meanwhile is answered, and told to go elsewhere next.
+LINGER_S = 1.5
 SWEEP_S = 1.0
 #: Request bodies held in memory at once, by all connections of this process.
 MAX_HELD_BYTES = 64 * 1024 * 1024
@@ -199,6 +201,7 @@ class FastLane(HttpToolsProtocol):
     receiving_since = 0.0
     last_data = 0.0
     drain_until = 0.0
+    is_ending = False
 
     @classmethod
     def bound_to(cls, core: Core, hot: dict[str, Dialect]) -> type[FastLane]:
@@ -267,6 +270,25 @@ class FastLane(HttpToolsProtocol):
         if self.lane is not None and self.lane.on_pressure is not None:
             self.lane.on_pressure(False)
 
+    def shutdown(self) -> None:
+        """uvicorn: the process ends. Closing a kept-alive connection now could cut off a request that is on its way."""
+        self.is_ending = True
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            lane = self.lane
+            # a stream whose head has gone out has promised to stay: its client is told with the next answer
+            if lane is None or not self._is_in(lane) or not lane.head_sent:
+                cycle.keep_alive = False
+        self.loop.call_later(LINGER_S, self._end_if_idle)
+
+    def _end_if_idle(self) -> None:
+        if self.transport.is_closing():
+            return
+        if self.cycle is None or self.cycle.response_complete:
+            self.transport.close()
+        else:
+            self.cycle.keep_alive = False
+
     # parser callbacks
 
     def on_message_begin(self) -> None:
@@ -298,11 +320,14 @@ class FastLane(HttpToolsProtocol):
         self.headers += headers.items()
         try:
             super().on_headers_complete()
+            if self.is_ending and self.cycle is not None:
+                self.cycle.keep_alive = False
         except (httptools.HttpParserInvalidURLError, UnicodeDecodeError):
             self._refuse_connection(400, fault("path_not_found", detail=" (The URL is malformed.)"))
 
     def _open_lane(self, dialect: Dialect, headers: dict[bytes, bytes]) -> None:
-        lane = LaneExchange(self, dialect, self.url.decode(), headers, self.parser.should_keep_alive())
+        keep_alive = self.parser.should_keep_alive() and not self.is_ending
+        lane = LaneExchange(self, dialect, self.url.decode(), headers, keep_alive)
         self.lane = lane
         self.cycle = lane  # type: ignore[assignment]
         length = lane.headers.get(b"content-length")
