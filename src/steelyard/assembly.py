@@ -47,6 +47,7 @@ FACE_NICENESS = 5
 #: Larger portions cost less per receipt; a receipt is readable after this long.
 CARRY_S = 0.5
 SWEEP_REPLAY_S = 600.0
+LOOK_S = 60.0
 BACKLOG = 2048
 ACCEPTS_A_TURN = 16
 
@@ -268,6 +269,7 @@ async def run_face(orders: Orders) -> None:
     from steelyard.control.carrier import Carrier
     from steelyard.control.exposition import Exposition
     from steelyard.control.feed import Feed
+    from steelyard.control.hygiene import Hygiene
     from steelyard.control.leases import Leases
     from steelyard.control.model_book import ModelBook
     from steelyard.control.tickets import Tickets
@@ -296,13 +298,14 @@ async def run_face(orders: Orders) -> None:
         models = ModelBook(database, catalogue, stored, Sealer(master_key), resolve_secret)
         feed = Feed(database, catalogue, stored)
         carrier = Carrier(settings.journal_dir, database, get_machine_id(Path(settings.data_dir)))
+        hygiene = Hygiene(database)
         leases = Leases(database, carrier.is_alive, feed.nudge)
         # what the last run answered is in the ledger before anything new is
         await carrier.carry()
         tickets = Tickets(master_key)
         app = build_app(
             ControlApi(database, models, settings.quota.free_tokens),
-            InternalApi(database, feed, leases),
+            InternalApi(database, feed, leases, hygiene),
             TokensApi(database, Signer(master_key)),
             StatusPage(database, models, tickets),
             Exposition(settings.run_dir, ask),
@@ -327,7 +330,8 @@ async def run_face(orders: Orders) -> None:
             await leases.forget_old(now_us())
 
         sweeping = _repeat("forgetting what is old", SWEEP_REPLAY_S, sweep)
-        async with _background(_die_with_parent(), feed.follow(), carrying, sweeping):
+        watching = _repeat("looking at what keys spend", LOOK_S, hygiene.look_at_spending)
+        async with _background(_die_with_parent(), feed.follow(), carrying, sweeping, watching):
             await _make_server(config).serve()
         await carrier.carry()
 
@@ -431,6 +435,7 @@ def make_catalogue(settings: Settings) -> "Catalogue":
         embedded_names=settings.embedded_names,
         stand_in_names=STAND_IN_NAMES,
         default_embedded=DEFAULT_CHAT,
+        stop_when_exhausted=settings.quota.stop_when_exhausted,
     )
     models_dir = Path(settings.models_dir)
 

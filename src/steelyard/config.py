@@ -56,6 +56,8 @@ class Quota(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """[quota]"""
 
     free_tokens: int = 1_000_000
+    #: Whether their end is the end of priced calls; else calls go on and are charged.
+    stop_when_exhausted: bool = False
 
 
 class Engines(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -7,6 +7,8 @@ from steelyard.canon.limits import NO_LIMITS, Budget, Limits
 
 #: What happens to a call whose price nobody knows while a budget in money is in force.
 REFUSE, COUNT = "refuse", "count"
+#: What happens to a key that is used from a new network or whose spending jumps.
+OFF, ALERT, DISABLE = "off", "alert", "disable"
 
 
 class Grant(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,3 +44,5 @@ class Workspace(msgspec.Struct, frozen=True, kw_only=True):
     #: Operations of the control API that take a temporary token.
     step_up: tuple[str, ...] = ()
     inspection: InspectionPolicy = NO_INSPECTION
+    #: The free tokens that were granted, where their end is the end; None where calls go on and are charged.
+    free_tokens: int | None = None

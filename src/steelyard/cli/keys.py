@@ -13,12 +13,12 @@ from steelyard.base.errors import SetupFault
 from steelyard.base.ids import Sighting, find_credentials
 from steelyard.base.secrets import digest
 from steelyard.cli.context import EXIT_FAILED, actor, get_settings, print_json, print_table, with_records
-from steelyard.control import keys, keys_lookup
+from steelyard.control import keys, keys_lookup, trail
 from steelyard.control.limits import make_limits, show_budget
 from steelyard.control.records import Records
 from steelyard.web.control_api import show_key
 
-app = App(name="keys", help="Keys: create, list, show, limit, disable, enable, delete, rotate, scan.")
+app = App(name="keys", help="Keys: create, list, show, limit, disable, enable, delete, rotate, alerts, scan.")
 
 MAX_SCAN_BYTES = 20 * 1024 * 1024
 _SKIPPED_DIRS = frozenset({".git", "node_modules", ".venv", "__pycache__"})
@@ -252,6 +252,18 @@ def rotate(
     grace_s = keys.parse_duration_s(grace)
     made = with_records(settings, lambda records: keys.rotate_key(records, key_id, grace_s, actor=actor()))
     _print_new(made, json)
+
+
+@app.command
+def alerts(*, limit: int = 20, data_dir: Path | None = None, config: Path | None = None, json: bool = False) -> None:
+    """List alerts on keys, newest first: used from a new network, or spending far more than before."""
+    settings = get_settings(data_dir, config)
+    found = with_records(settings, lambda records: trail.list_entries(records, limit, "alert."))
+    if json:
+        print_json(found)
+    else:
+        rows = [(_time(one["at_us"]), one["action"], one["subject"], one["detail"]) for one in found]
+        print_table(("When", "Alert", "Key", ""), rows)
 
 
 @app.command

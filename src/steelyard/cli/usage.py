@@ -5,8 +5,10 @@ from pathlib import Path
 
 from cyclopts import App
 
+from steelyard.base.clock import now_s
 from steelyard.cli.context import EXIT_FAILED, get_settings, print_json, print_table, with_records
 from steelyard.control import usage
+from steelyard.control.keys import parse_duration_s
 
 app = App(name="usage", help="Usage and cost, from the ledger.")
 
@@ -16,6 +18,8 @@ def show(
     *,
     workspace: str | None = None,
     by: str = "model",
+    since: str | None = None,
+    csv: bool = False,
     data_dir: Path | None = None,
     config: Path | None = None,
     json: bool = False,
@@ -28,6 +32,10 @@ def show(
         One workspace; default all.
     by
         Groups, comma separated: model, key, workspace, target, day.
+    since
+        Calls of this long, such as 7d; default all.
+    csv
+        Print CSV.
     data_dir
         The installation's data directory.
     config
@@ -36,10 +44,14 @@ def show(
         Print JSON.
     """
     groups = tuple(part for part in by.split(",") if part)
+    since_s = None if since is None else now_s() - parse_duration_s(since)
     rows = with_records(
         get_settings(data_dir, config),
-        lambda records: usage.get_usage(records, workspace=workspace, group_by=groups),
+        lambda records: usage.get_usage(records, workspace=workspace, group_by=groups, since_s=since_s),
     )
+    if csv:
+        print(usage.as_csv(rows, groups), end="")
+        return
     if json:
         print_json(rows)
         return

@@ -65,6 +65,7 @@ def limit(
     per: Literal["day", "month", "total"] = "total",
     unknown_price: Literal["refuse", "count"] = "refuse",
     step_up: str = "",
+    hygiene: Literal["off", "alert", "disable"] = "alert",
     data_dir: Path | None = None,
     config: Path | None = None,
     json: bool = False,
@@ -91,6 +92,8 @@ def limit(
         The budget's period; days and months begin at midnight UTC.
     unknown_price
         With a budget in money: refuse models without a price, or count their tokens only.
+    hygiene
+        A key that is used from a new network, or whose spending jumps: nothing, an alert, or an alert and its end.
     step_up
         Operations that take a temporary token in place of an admin key, comma separated, such as keys.delete.
     data_dir
@@ -108,7 +111,7 @@ def limit(
         )  # fmt: skip
         named = tuple(part.strip() for part in step_up.split(",") if part.strip())
         return await workspaces.set_limits(
-            records, name, limits=limits, unknown_price=unknown_price, step_up=named, actor=actor()
+            records, name, limits=limits, unknown_price=unknown_price, step_up=named, hygiene=hygiene, actor=actor()
         )
 
     shown = show_workspace(with_records(get_settings(data_dir, config), action))["limits"]

@@ -76,6 +76,8 @@ class Declared(msgspec.Struct, frozen=True, kw_only=True):
     embedded_names: str = "auto"
     stand_in_names: tuple[str, ...] = ()
     default_embedded: str = ""
+    #: Whether the end of a workspace's free tokens is the end of its priced calls.
+    stop_when_exhausted: bool = False
 
 
 #: Asked again and again: embedded models come and go with their weights.

@@ -16,7 +16,7 @@ async def note(database: Database, *, action: str, workspace: str, actor: str, s
         await audit.append(connection, actor=actor, action=action, subject=subject, detail=told, now_us=now_us())
 
 
-async def list_entries(database: Database, limit: int) -> list[dict[str, Any]]:
-    """The newest entries first."""
+async def list_entries(database: Database, limit: int, prefix: str = "") -> list[dict[str, Any]]:
+    """The newest entries first, those alone whose action begins with the prefix."""
     async with database.read() as connection:
-        return await audit.list_entries(connection, min(limit, MAX_ENTRIES))
+        return await audit.list_entries(connection, min(limit, MAX_ENTRIES), prefix)

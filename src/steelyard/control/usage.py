@@ -1,5 +1,7 @@
 """What was used and what it cost, from the ledger alone."""
 
+import csv
+import io
 from datetime import UTC, datetime
 from typing import Any
 
@@ -39,6 +41,22 @@ async def get_usage(
             group_by=group_by,
         )
     return [_shown(row) for row in rows]
+
+
+_CSV_SUMS = (
+    "calls", "failed_calls", "prompt_tokens", "completion_tokens", "total_tokens", "cached_tokens", "reasoning_tokens",
+    "free_tokens_used", "cost_micros", "charged_micros", "currency",
+)  # fmt: skip
+
+
+def as_csv(rows: list[dict[str, Any]], group_by: tuple[str, ...]) -> str:
+    """Usage as CSV, money in micro-units."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    names = (*group_by, *_CSV_SUMS)
+    writer.writerow(names)
+    writer.writerows([row[name] for name in names] for row in rows)
+    return text.getvalue()
 
 
 def _shown(row: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import msgspec
 
 from steelyard.base.clock import now_us
 from steelyard.base.errors import fault
-from steelyard.canon.grant import COUNT, REFUSE
+from steelyard.canon.grant import ALERT, COUNT, DISABLE, OFF, REFUSE
 from steelyard.canon.limits import Limits
 from steelyard.control.limits import check_limits
 from steelyard.store import audit, changes, workspaces
@@ -78,7 +78,14 @@ async def activate_workspace(
 
 
 async def set_limits(
-    database: Database, name: str, *, limits: Limits, unknown_price: str, step_up: tuple[str, ...], actor: str
+    database: Database,
+    name: str,
+    *,
+    limits: Limits,
+    unknown_price: str = REFUSE,
+    step_up: tuple[str, ...] = (),
+    hygiene: str = ALERT,
+    actor: str,
 ) -> WorkspaceRecord:
     """Replaces what all keys of a workspace together may take; every process follows within two seconds.
 
@@ -93,7 +100,9 @@ async def set_limits(
         if action not in STEP_UP_ACTIONS:
             detail = f"unknown operation {action!r}; known: {', '.join(STEP_UP_ACTIONS)}."
             raise fault("parameter_invalid", detail=detail, param="step_up")
-    fields = {"limits": limits, "unknown_price": unknown_price, "step_up": step_up}
+    if hygiene not in (OFF, ALERT, DISABLE):
+        raise fault("parameter_invalid", detail=f"hygiene must be {OFF}, {ALERT} or {DISABLE}.", param="hygiene")
+    fields = {"limits": limits, "unknown_price": unknown_price, "step_up": step_up, "hygiene": hygiene}
     return await change_policy(database, name, actor=actor, action="workspaces.limit", **fields)
 
 

@@ -183,8 +183,14 @@ class Admission:
     def check_network(self, grant: Grant, headers: dict[bytes, bytes], client: str | None) -> None:
         """Where the caller may call from."""
         if grant.networks:
-            forwarded = headers.get(b"x-forwarded-for", b"").decode("latin-1")
-            access.check_network(grant, access.client_address(client, forwarded, self._trusted_proxies))
+            access.check_network(grant, self.client_of(headers, client))
+
+    def client_of(self, headers: dict[bytes, bytes], client: str | None) -> str | None:
+        """The caller's address, behind proxies that are trusted."""
+        if not self._trusted_proxies:
+            return client
+        forwarded = headers.get(b"x-forwarded-for", b"").decode("latin-1")
+        return access.client_address(client, forwarded, self._trusted_proxies)
 
 
 def read_credential(headers: dict[bytes, bytes]) -> bytes | None:

@@ -21,7 +21,7 @@ from steelyard.canon.model import Target
 from steelyard.canon.receipt import Receipt
 from steelyard.canon.request import ModelRequest
 from steelyard.policy.counting import estimate_prompt_tokens
-from steelyard.policy.limits import BUDGET, CALLS, POOL, RATE, REQUESTS, LeaseReply, Line, lines_for, refuse
+from steelyard.policy.limits import BUDGET, CALLS, FREE, POOL, RATE, REQUESTS, LeaseReply, Line, lines_for, refuse
 from steelyard.policy.pricing import hold_for
 
 log = logging.getLogger("steelyard.gateway")
@@ -94,7 +94,9 @@ class Purse:
             return taken
         if unit == CALLS:
             return 0
-        if unit == TOKENS:
+        if unit == FREE and not receipt.cost_micros:
+            return 0
+        if unit in (TOKENS, FREE):
             return receipt.prompt_tokens + receipt.completion_tokens
         return receipt.cost_micros if receipt.currency == unit else 0
 
@@ -147,6 +149,9 @@ class Allowance:
         least_tokens, least_micros = hold_for(request, targets, max_cap=MIN_ANSWER_TOKENS)
         if line.unit == TOKENS:
             return Need(least_tokens, tokens)
+        if line.unit == FREE:
+            is_priced = any(not one.price.is_free for one in targets)
+            return Need(least_tokens, tokens) if is_priced else Need(0, 0)
         if any(not one.is_local and not (one.price.is_known and one.price.currency == line.unit) for one in targets):
             if self.workspace.unknown_price != COUNT:
                 raise fault("price_unknown", model=request.model, currency=line.unit)
@@ -249,7 +254,10 @@ class Allowances:
                 if purse.free >= need.least and (is_short or reply.left == 0):
                     return purse.free
                 if is_short:
-                    raise refuse(purse.line, reply, now_us())
+                    # what lies idle here is left, not held by anybody
+                    idle = max(purse.free, 0)
+                    told = msgspec.structs.replace(reply, left=reply.left + idle, leased=reply.leased - idle)
+                    raise refuse(purse.line, told, now_us())
             return need.want
         finally:
             purse.wanted -= need.want

@@ -15,7 +15,7 @@ from steelyard.gateway.inspection import Inspection
 from steelyard.gateway.meter import CallSeries, Meter
 from steelyard.gateway.ports import Sink
 from steelyard.policy.counting import estimate_answer_tokens, estimate_prompt_tokens
-from steelyard.policy.limits import BUDGET, LeaseReply, refuse
+from steelyard.policy.limits import BUDGET, FREE, LeaseReply, refuse
 from steelyard.policy.pricing import cap_within, cost_micros, hold_for
 
 MAX_CLIENT_ID_CHARS = 200
@@ -122,7 +122,7 @@ class Call:
             elif purse.held > amount:
                 # one that cannot be capped runs alone near the limit
                 raise refuse(purse.line, LeaseReply(leased=purse.held), now_us())
-            amounts = {"tokens": amount} if purse.line.unit == TOKENS else {"micros": amount}
+            amounts = {"tokens": amount} if purse.line.unit in (TOKENS, FREE) else {"micros": amount}
             cap = cap_within(request, self.targets, **amounts)
             self.cap_tokens = cap if self.cap_tokens is None else min(cap, self.cap_tokens)
         if self.cap_tokens is not None:

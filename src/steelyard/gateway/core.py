@@ -18,6 +18,7 @@ from steelyard.gateway.admission import Admission
 from steelyard.gateway.allowance import Allowance, Allowances, Need
 from steelyard.gateway.call import FAILED, MAX_CLIENT_ID_CHARS, Call
 from steelyard.gateway.exchange import Exchange
+from steelyard.gateway.hygiene import NetworkWatch
 from steelyard.gateway.inspection import HEADER as INSPECTION_HEADER
 from steelyard.gateway.inspection import Inspection, Inspectors, stages_of
 from steelyard.gateway.meter import UNKNOWN, Meter
@@ -59,6 +60,7 @@ class Core:
         self._sink = sink
         self._replay = replay
         self._audit = audit
+        self._networks = NetworkWatch(audit.saw_network)
         self._inspectors = Inspectors()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -108,6 +110,7 @@ class Core:
         """Admit, decode, resolve, reserve; then the relay has it."""
         headers = exchange.headers
         self.admission.check(grant, dialect.operation, headers, exchange.client, exchange.path)
+        self._networks.saw(grant.key_id, grant.workspace, self.admission.client_of(headers, exchange.client))
         _check_content_type(headers)
         request = dialect.decode(exchange.body)
         workspace = self.admission.snapshot.workspaces[grant.workspace]

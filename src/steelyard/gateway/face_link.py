@@ -100,12 +100,17 @@ class FaceLink:
     def note(self, action: str, workspace: str, actor: str, subject: str, detail: str) -> None:
         """See `ports.Audit`."""
         entry = {"action": action, "workspace": workspace, "actor": actor, "subject": subject, "detail": detail}
-        self._spawn(self._note(entry))
+        self._spawn(self._note("/internal/audit", entry))
 
-    async def _note(self, entry: dict[str, str]) -> None:
+    def saw_network(self, key_id: str, workspace: str, network: str) -> None:
+        """See `ports.Audit`."""
+        entry = {"key_id": key_id, "workspace": workspace, "network": network}
+        self._spawn(self._note("/internal/networks", entry))
+
+    async def _note(self, path: str, entry: dict[str, str]) -> None:
         for attempt in range(NOTE_ATTEMPTS):
             try:
-                await self._ask("/internal/audit", entry)
+                await self._ask(path, entry)
             except Fault:
                 await asyncio.sleep(RETRY_S * 2**attempt)
             else:

@@ -66,3 +66,7 @@ class Audit(Protocol):
     def note(self, action: str, workspace: str, actor: str, subject: str, detail: str) -> None:
         """Adds an entry, soon."""
         ...
+
+    def saw_network(self, key_id: str, workspace: str, network: str) -> None:
+        """A key was used from a network that this process had not seen it use."""
+        ...

@@ -15,7 +15,7 @@ from steelyard.canon.grant import Grant, Workspace
 from steelyard.canon.limits import DAY, MONTH, NO_LIMITS, TOKENS, Budget, Limits
 
 RATE, POOL, BUDGET = "rate", "pool", "budget"
-REQUESTS, CALLS = "requests", "calls"
+REQUESTS, CALLS, FREE = "requests", "calls", "free"
 MINUTE_S = 60
 _DAY_US = 86_400 * MICROS
 
@@ -60,6 +60,9 @@ def lines_for(grant: Grant, workspace: Workspace, now_us: int) -> tuple[Line, ..
     if workspace.limits != NO_LIMITS:
         command = f"workspaces limit {workspace.name}"
         lines += _lines(f"workspace:{workspace.name}", workspace.limits, "workspace", command, now_us)
+    if workspace.free_tokens is not None:
+        account = f"free:{workspace.name}|{FREE}|total|0"
+        lines.append(Line(account, BUDGET, FREE, workspace.free_tokens, "workspace", "", "total"))
     if grant.token_id:
         lines += _token_lines(grant)
     return tuple(lines)
@@ -145,6 +148,12 @@ def _refuse_pool(line: Line, reply: LeaseReply, _now_us: int) -> Fault:
 
 
 def _refuse_budget(line: Line, reply: LeaseReply, now_us: int) -> Fault:
+    if line.unit == FREE:
+        failure = fault("free_tier_only")
+        if reply.leased > 0:
+            # held by calls under way, and may come back
+            failure.is_retryable, failure.retry_after_s = True, 1
+        return failure
     is_counted = line.unit in (TOKENS, REQUESTS)
     amount = f"{line.limit:,} {line.unit}" if is_counted else f"{line.limit / MICROS:,.2f} {line.unit}"
     left = f"{max(reply.left, 0):,}" if is_counted else f"{max(reply.left, 0) / MICROS:,.6f}"

@@ -39,6 +39,9 @@ async def sum_receipts(
     if level == "token":
         # it was opened with the token's first call
         return 0
+    if level == "free":
+        free = select(func.coalesce(func.sum(receipt.c.free_tokens_used), 0)).where(receipt.c.workspace == name)
+        return int(await connection.scalar(free) or 0)
     amount = receipt.c.prompt_tokens + receipt.c.completion_tokens if unit == "tokens" else receipt.c.charged_micros
     query = select(func.coalesce(func.sum(amount), 0)).where(
         (receipt.c.key_id if level == "key" else receipt.c.workspace) == name, receipt.c.started_us >= starts_us

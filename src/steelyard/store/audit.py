@@ -14,7 +14,10 @@ async def append(
     await connection.execute(insert(audit).values(**values))
 
 
-async def list_entries(connection: AsyncConnection, limit: int) -> list[dict[str, object]]:
-    """The newest entries first."""
-    rows = await connection.execute(select(audit).order_by(audit.c.id.desc()).limit(limit))
+async def list_entries(connection: AsyncConnection, limit: int, prefix: str = "") -> list[dict[str, object]]:
+    """The newest entries first, those alone whose action begins with the prefix."""
+    query = select(audit).order_by(audit.c.id.desc()).limit(limit)
+    if prefix:
+        query = query.where(audit.c.action.startswith(prefix, autoescape=True))
+    rows = await connection.execute(query)
     return [dict(row._mapping) for row in rows]

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from steelyard.canon.limits import TOKENS
 from steelyard.canon.receipt import Receipt
-from steelyard.policy.limits import REQUESTS, unit_of
+from steelyard.policy.limits import FREE, REQUESTS, unit_of
 from steelyard.store import accounts, workspaces
 from steelyard.store.schema import receipt
 
@@ -65,6 +65,8 @@ async def _settle_accounts(
             unit = unit_of(name)
             if unit == REQUESTS:
                 spent, released = 1, 1
+            elif unit == FREE:
+                spent, released = (tokens, tokens) if one.cost_micros else (0, 0)
             elif unit == TOKENS:
                 spent, released = tokens, tokens
             elif unit == one.currency:
@@ -145,15 +147,22 @@ async def sum_by_account(connection: AsyncConnection) -> dict[str, int]:
     """What the receipts say was spent, by the accounts that they were settled in."""
     tokens = func.sum(receipt.c.prompt_tokens + receipt.c.completion_tokens)
     query = (
-        select(receipt.c.accounts, receipt.c.currency, func.count(), tokens, func.sum(receipt.c.charged_micros))
+        select(
+            receipt.c.accounts,
+            receipt.c.currency,
+            func.count(),
+            tokens,
+            func.sum(case((receipt.c.cost_micros > 0, receipt.c.prompt_tokens + receipt.c.completion_tokens), else_=0)),
+            func.sum(receipt.c.charged_micros),
+        )
         .where(receipt.c.accounts.is_not(None))
         .group_by(receipt.c.accounts, receipt.c.currency)
     )
     sums: dict[str, int] = {}
-    for names, currency, calls, all_tokens, charged in await connection.execute(query):
+    for names, currency, calls, all_tokens, priced_tokens, charged in await connection.execute(query):
         for name in msgspec.json.decode(names, type=list[str]):
             unit = unit_of(name)
-            spent = {REQUESTS: calls, TOKENS: all_tokens, currency: charged}.get(unit, 0)
+            spent = {REQUESTS: calls, TOKENS: all_tokens, FREE: priced_tokens, currency: charged}.get(unit, 0)
             sums[name] = sums.get(name, 0) + int(spent)
     return sums
 

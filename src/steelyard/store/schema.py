@@ -91,6 +91,7 @@ receipt = Table(
     #: JSON list of the budgets' accounts that it was settled in
     Column("accounts", Text),
     Index("ix_receipt_workspace_started_us", "workspace", "started_us"),
+    Index("ix_receipt_started_us", "started_us"),
 )
 
 account = Table(
@@ -128,6 +129,14 @@ route = Table(
     Column("model", Text, primary_key=True),
     Column("spec", Text, nullable=False),
     Column("updated_us", BigInteger, nullable=False),
+)
+
+key_network = Table(
+    "key_network",
+    metadata,
+    Column("key_id", Text, primary_key=True),
+    Column("network", Text, primary_key=True),
+    Column("first_us", BigInteger, nullable=False),
 )
 
 revocation = Table(

@@ -7,7 +7,7 @@ import msgspec
 from sqlalchemy import Row, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from steelyard.canon.grant import REFUSE
+from steelyard.canon.grant import ALERT, REFUSE
 from steelyard.canon.inspection import NO_INSPECTION, InspectionPolicy
 from steelyard.canon.limits import NO_LIMITS, Limits
 from steelyard.store.schema import workspace
@@ -22,6 +22,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     #: Operations of the control API that take a temporary token.
     step_up: tuple[str, ...] = ()
     inspection: InspectionPolicy = NO_INSPECTION
+    #: "off", "alert" or "disable": see `control.hygiene`.
+    hygiene: str = ALERT
 
 
 NO_POLICY = Policy()

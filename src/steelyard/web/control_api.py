@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from steelyard.base.clock import MICROS
 from steelyard.base.errors import fault
-from steelyard.canon.grant import REFUSE
+from steelyard.canon.grant import ALERT, REFUSE
 from steelyard.canon.inspection import InspectionPolicy
 from steelyard.canon.limits import NO_LIMITS, Limits
 from steelyard.canon.model import Model
@@ -60,6 +60,7 @@ class PolicyWish(msgspec.Struct, forbid_unknown_fields=True):
     limits: Limits = NO_LIMITS
     unknown_price: str = REFUSE
     step_up: tuple[str, ...] = ()
+    hygiene: str = ALERT
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +118,7 @@ def show_workspace(record: Any) -> dict[str, Any]:
         "limits": show_limits(record.policy.limits),
         "unknown_price": record.policy.unknown_price,
         "step_up": record.policy.step_up,
+        "hygiene": record.policy.hygiene,
     }
 
 
@@ -329,6 +331,7 @@ class ControlApi:
             limits=wish.limits,
             unknown_price=wish.unknown_price,
             step_up=wish.step_up,
+            hygiene=wish.hygiene,
             actor=actor.key_id,
         )
         return json_answer(show_workspace(record))
@@ -409,6 +412,8 @@ class ControlApi:
             until_s=_seconds(query.get("until"), "until"),
             group_by=group_by,
         )
+        if query.get("format") == "csv":
+            return Response(usage.as_csv(rows, group_by), media_type="text/csv")
         return json_answer({"group_by": group_by, "data": rows})
 
     async def get_receipt(self, request: Request) -> Response:
@@ -418,7 +423,13 @@ class ControlApi:
     async def get_audit(self, request: Request) -> Response:
         get_admin(request)
         limit = _seconds(request.query_params.get("limit"), "limit") or 100
-        return json_answer({"data": await trail.list_entries(self._records, max(int(limit), 1))})
+        return json_answer(
+            {
+                "data": await trail.list_entries(
+                    self._records, max(int(limit), 1), request.query_params.get("action", "")
+                )
+            }
+        )
 
     async def get_document(self, request: Request) -> Response:
         get_admin(request)

@@ -11,6 +11,7 @@ from starlette.routing import Route
 from steelyard.base.jsondoor import encode
 from steelyard.control import keys_lookup, replay, trail
 from steelyard.control.feed import Feed
+from steelyard.control.hygiene import Hygiene
 from steelyard.control.leases import Holding, Leases, Wish
 from steelyard.control.records import Records
 from steelyard.web.answers import json_answer
@@ -31,7 +32,8 @@ class _Holdings(msgspec.Struct):
 class InternalApi:
     """The handlers."""
 
-    def __init__(self, records: Records, feed: Feed, leases: Leases) -> None:
+    def __init__(self, records: Records, feed: Feed, leases: Leases, hygiene: Hygiene) -> None:
+        self._hygiene = hygiene
         self._records = records
         self._feed = feed
         self._leases = leases
@@ -45,6 +47,7 @@ class InternalApi:
             "/internal/leases": self.leases,
             "/internal/leases/announce": self.announce,
             "/internal/audit": self.audit,
+            "/internal/networks": self.networks,
             "/internal/replay/claim": self.claim,
             "/internal/replay/finish": self.finish,
             "/internal/replay/forget": self.forget,
@@ -87,6 +90,11 @@ class InternalApi:
     async def audit(self, request: Request) -> Response:
         told = msgspec.json.decode(await request.body(), type=dict[str, str])
         await trail.note(self._records, **told)
+        return json_answer({})
+
+    async def networks(self, request: Request) -> Response:
+        told = msgspec.json.decode(await request.body(), type=dict[str, str])
+        await self._hygiene.saw_network(told["key_id"], told["network"])
         return json_answer({})
 
     async def claim(self, request: Request) -> Response:

@@ -71,6 +71,16 @@ class Source:
         return Grant(key_id="k", workspace="w")
 
 
+class Audit:
+    """Forgets."""
+
+    def note(self, *entry: str) -> None:
+        pass
+
+    def saw_network(self, *entry: str) -> None:
+        pass
+
+
 class Sink:
     """Keeps receipts in a list."""
 
@@ -94,7 +104,7 @@ def make_core(pool: Pool, sink: Sink, port: int) -> Core:
     admission.fresh_at = monotonic()
     admission._cache[digest(KEY)] = Grant(key_id="k", workspace="w")
     meter = Meter(Registry())
-    return Core(admission, Allowances(None), Relay(pool, meter), sink, meter, None, None, max_body_bytes=10**6)  # type: ignore[arg-type]
+    return Core(admission, Allowances(None), Relay(pool, meter), sink, meter, None, Audit(), max_body_bytes=10**6)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

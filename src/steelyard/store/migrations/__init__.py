@@ -13,6 +13,7 @@ from steelyard.store.migrations import (
     m0003_limits,
     m0004_revocations,
     m0005_providers,
+    m0006_networks,
 )
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ STEPS: "tuple[Callable[[Operations], None], ...]" = (
     m0003_limits.upgrade,
     m0004_revocations.upgrade,
     m0005_providers.upgrade,
+    m0006_networks.upgrade,
 )
 
 
