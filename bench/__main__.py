@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-from bench import engine, peers, picture
+from bench import engine, features, peers, picture
 
 OUT = Path("bench-results")
 PLAIN_CALLS = 20_000
@@ -118,6 +118,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--litellm", action="store_true", help="install and measure LiteLLM too (a venv of its own)")
     parser.add_argument("--million", action="store_true", help="memory over a million calls")
+    parser.add_argument("--features", action="store_true", help="what each feature costs")
     parser.add_argument("--engine", action="store_true", help="the embedded model against the bare engine")
     arguments = parser.parse_args()
     OUT.mkdir(exist_ok=True)
@@ -141,6 +142,8 @@ def main() -> None:
         )
         if arguments.million:
             text += f"\n{over_a_million(running['steelyard'])}\n"
+    if arguments.features:
+        text += f"\n{features.table(load, cpu_per_thousand, arguments.rounds)}\n"
     if arguments.engine:
         text += f"\n{engine.compare()}\n"
     (OUT / "table.md").write_text(text)

@@ -3,7 +3,6 @@
 import contextlib
 import statistics
 import sys
-from pathlib import Path
 
 from bench import peers
 
@@ -15,7 +14,16 @@ FEATURES: dict[str, tuple[str, list[str], list[list[str]]]] = {
     "limits": ("two", ["--rpm", "100000000", "--tpm", "1000000000000", "--concurrency", "100000"], []),
     "limits and budget": (
         "two",
-        ["--rpm", "100000000", "--tpm", "1000000000000", "--concurrency", "100000", "--budget-tokens", "900000000000000"],
+        [
+            "--rpm",
+            "100000000",
+            "--tpm",
+            "1000000000000",
+            "--concurrency",
+            "100000",
+            "--budget-tokens",
+            "900000000000000",
+        ],
         [],
     ),
     "inspection": (
@@ -26,7 +34,7 @@ FEATURES: dict[str, tuple[str, list[str], list[list[str]]]] = {
 }
 
 
-def table(load, cpu_per_thousand, rounds: int) -> str:  # noqa: ANN001
+def table(load, cpu_per_thousand, rounds: int) -> str:
     """A row a feature: CPU of gateway and supervisor per 1,000 plain calls, and what it adds."""
     with contextlib.ExitStack() as stack:
         directory = stack.enter_context(peers.workspace())
@@ -53,12 +61,12 @@ def table(load, cpu_per_thousand, rounds: int) -> str:  # noqa: ANN001
                 streams[name].append(sum(cpu.values()))
             print(f"features: round {number + 1} done", file=sys.stderr)
     base = statistics.median(figures["one target"])
-    lines = ["| feature | CPU-s / 1,000 plain calls | adds, µs a call | CPU-s / 1,000 streams of 64 |", "|---|---|---|---|"]
+    lines = [
+        "| feature | CPU-s / 1,000 plain calls | adds, µs a call | CPU-s / 1,000 streams of 64 |",
+        "|---|---|---|---|",
+    ]
     for name, values in figures.items():
         median = statistics.median(values)
         added = "–" if name == "one target" else f"{(median - base) * 1000:+.1f}"
         lines.append(f"| {name} | {median:.4f} | {added} | {statistics.median(streams[name]):.3f} |")
     return "\n".join(lines)
-
-
-__all__ = ["FEATURES", "Path", "table"]

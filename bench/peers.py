@@ -220,19 +220,36 @@ def litellm(upstream: int, directory: Path) -> Iterator[Peer]:
 
 
 @contextlib.contextmanager
-def steelyard(upstream: int, directory: Path) -> Iterator[Peer]:
-    """Ourselves with everything on: key check, hold, ledger, metrics."""
+def steelyard(
+    upstream: int,
+    directory: Path,
+    *,
+    has_two_targets: bool = True,
+    key_flags: list[str] | None = None,
+    commands: list[list[str]] | None = None,
+) -> Iterator[Peer]:
+    """Ourselves with everything on: key check, two targets with retries, limits, a budget, hold, ledger, metrics."""
     port = free_port()
-    (directory / "steelyard.toml").write_text(
-        f'[models]\nembedded_names = "off"\n[providers.mock]\nbase_url = "http://127.0.0.1:{upstream}/v1"\n[models.mock]\ntargets = [{{provider = "mock"}}]\n'
-        'price = {input = "2", output = "8"}\n'
+    provider = f'base_url = "http://127.0.0.1:{upstream}/v1"\n'
+    targets = '{provider = "mock", model = "mock"}' + (
+        ', {provider = "twin", model = "mock"}' if has_two_targets else ""
     )
+    (directory / "steelyard.toml").write_text(
+        f'[models]\nembedded_names = "off"\n[providers.mock]\n{provider}[providers.twin]\n{provider}'
+        f'[models.mock]\ntargets = [{targets}]\nprice = {{input = "2", output = "8"}}\n'
+    )
+    if key_flags is None:
+        key_flags = ["--rpm", "100000000", "--concurrency", "100000", "--budget-tokens", "900000000000000"]
     environment = {**os.environ, "STEELYARD_DATA_DIR": str(directory / "data")}
     command = [sys.executable, "-m", "steelyard.cli"]
     options = {"env": environment, "cwd": directory}
-    subprocess.run([*command, "activate"], check=True, stdout=subprocess.DEVNULL, **options)
+    for words in (["activate"], *(commands or [])):
+        subprocess.run([*command, *words], check=True, stdout=subprocess.DEVNULL, **options)
     made = subprocess.run(
-        [*command, "keys", "create", "--name", "bench", "--json"], check=True, capture_output=True, **options
+        [*command, "keys", "create", "--name", "bench", "--json", *key_flags],
+        check=True,
+        capture_output=True,
+        **options,
     )
     key = json.loads(made.stdout)["key"]
     began = time.monotonic()

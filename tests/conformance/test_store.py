@@ -17,8 +17,9 @@ from steelyard.control import keys, keys_lookup, providers, replay, usage, works
 from steelyard.control.carrier import Carrier
 from steelyard.control.catalogue import Declared, ProviderSpec
 from steelyard.control.feed import Feed
-from steelyard.control.leases import Leases, Wish
+from steelyard.control.leases import Leases
 from steelyard.control.providers import Stored
+from steelyard.policy.limits import Wish
 from steelyard.store import accounts, changes, ledger
 from steelyard.store.database import Database
 from steelyard.store.migrations import STEPS, migrate

@@ -76,22 +76,49 @@ def test_reference_to_a_key_stays_one(open_ended: Served, vendor: Vendor, tmp_pa
     """`file:PATH` is read where it is used; a reference that leads nowhere is told at once."""
     path = tmp_path / "key"
     path.write_text("from-a-file\n")
-    wish = {"name": "third", "base_url": vendor.base_url, "api_key": f"file:{path}", "models": ["third-model=fake"]}
-    preview = admin(open_ended, "POST", "/providers/preview", json=wish)
-    assert preview.json()["names"] == {"third-model": "new"}
-    assert call(open_ended, "third-model").status_code == 404
-    assert admin(open_ended, "POST", "/providers", json=wish).status_code == 201
+    cli = open_ended.installation.cli
+    words = ("providers", "add", "third", "--base-url", vendor.base_url, "--models", "third-model=fake", "--yes")
+    cli(*words, "--api-key", f"file:{path}")
     wait_status(open_ended, "third-model", 200)
     assert vendor.seen()["calls"][-1]["headers"]["authorization"] == "Bearer from-a-file"
     with sqlite3.connect(open_ended.installation.data_dir / "steelyard.db") as database:
         (kept,) = database.execute("select api_key from provider where name = 'third'").fetchone()
     assert kept == f"file:{path}"
-    assert "api_key" not in admin(open_ended, "GET", "/providers").text
+    lost = cli("providers", "add", "fourth", "--base-url", vendor.base_url, "--api-key", "env:NOT_SET", check=False)
+    assert (lost.returncode, "NOT_SET, which is not set" in lost.stderr) == (1, True)
+    cli("providers", "remove", "third")
+
+
+def test_added_by_control_api(open_ended: Served, vendor: Vendor) -> None:
+    """Previewed, added, found again without its key, tested, removed."""
+    wish = {"name": "remote", "base_url": vendor.base_url, "api_key": SECRET, "models": ["remote-model=fake"]}
+    preview = admin(open_ended, "POST", "/providers/preview", json=wish)
+    assert preview.json()["names"] == {"remote-model": "new"}
+    assert call(open_ended, "remote-model").status_code == 404
+    assert admin(open_ended, "POST", "/providers", json=wish).status_code == 201
+    wait_status(open_ended, "remote-model", 200)
+    listed = admin(open_ended, "GET", "/providers").text
+    assert "remote" in listed
+    assert SECRET not in listed + preview.text
+    assert admin(open_ended, "POST", "/providers/remote/test").json()["probes"][1]["ok"] is True
     assert admin(open_ended, "POST", "/providers", json=wish).status_code == 409
-    lost = admin(open_ended, "POST", "/providers", json={**wish, "name": "fourth", "api_key": "env:NOT_SET_ANYWHERE"})
-    assert (lost.status_code, "NOT_SET_ANYWHERE, which is not set" in lost.text) == (400, True)
-    assert admin(open_ended, "DELETE", "/providers/third").status_code == 200
-    assert admin(open_ended, "DELETE", "/providers/third").status_code == 404
+    assert admin(open_ended, "DELETE", "/providers/remote").status_code == 200
+    assert admin(open_ended, "DELETE", "/providers/remote").status_code == 404
+    assert httpx.get(f"{open_ended.origin}/control/v1/providers", headers=open_ended.headers()).status_code == 403
+
+
+@pytest.mark.parametrize("reference", ["file:/etc/hostname", "env:HOME", "env:PATH"])
+def test_an_admin_from_afar_reads_no_file_of_ours(open_ended: Served, vendor: Vendor, reference: str) -> None:
+    """A reference over the network must not send what this machine has to an address of the caller's choosing."""
+    before = vendor.totals()["calls"]
+    answer = admin(
+        open_ended,
+        "POST",
+        "/providers/preview",
+        json={"name": "spy", "base_url": vendor.base_url, "api_key": reference},
+    )
+    assert (answer.status_code, "Over the network" in answer.text) == (400, True)
+    assert vendor.totals()["calls"] == before
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,7 @@ def add(
     settings = get_settings(data_dir, config)
 
     async def action(book: ModelBook) -> tuple[Preview, bool]:
-        found = await book.preview(wish)
+        found = await book.preview(wish, is_local=True)
         if not json:
             _print_preview(found)
         is_wanted = yes or _is_confirmed()

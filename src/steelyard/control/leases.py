@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from steelyard.base.clock import MICROS, monotonic
-from steelyard.policy.limits import BUDGET, MINUTE_S, POOL, RATE, LeaseReply
+from steelyard.policy.limits import MINUTE_S, POOL, RATE, LeaseReply, Wish
 from steelyard.store import accounts
 from steelyard.store.accounts import LeaseRecord
 from steelyard.store.database import AsyncConnection, Database
@@ -22,21 +22,6 @@ SLICE = 64
 RECALL_S = 1.0
 #: A gateway that hears of a recall twice gives back what it has; that does no harm.
 RECALL_TOLD_S = 1.5
-
-
-class Wish(msgspec.Struct, frozen=True, kw_only=True):
-    """What a gateway gives back to an account, and what it wants of it. A repeated `seq` is answered, and changes nothing."""
-
-    account: str
-    kind: str
-    limit: int
-    seq: int
-    back: int = 0
-    #: 0 wants nothing; less than `need` is of no use.
-    need: int = 0
-    want: int = 0
-    starts_us: int = 0
-    ends_us: int | None = None
 
 
 class Holding(msgspec.Struct, frozen=True):
@@ -219,6 +204,3 @@ class Leases:
         """Closes accounts whose period ended a week ago."""
         async with self._database.write() as connection:
             await accounts.forget_before(connection, now_us - 7 * 86_400 * MICROS)
-
-
-__all__ = ["BUDGET", "Holding", "Leases", "Wish"]

@@ -44,12 +44,18 @@ class ModelBook:
         ]
         return shown
 
-    async def preview(self, wish: ProviderWish) -> Preview:
+    async def preview(self, wish: ProviderWish, *, is_local: bool) -> Preview:
         """Tries what somebody wants to add, and shows what it would bring.
+
+        Args:
+            is_local: they sit at this machine, and may read its files anyway. An admin key from afar must not make the
+                server send a file of its own, or any variable, to an address of the caller's choosing.
 
         Raises:
             Fault: naming the field at fault.
         """
+        if not is_local:
+            providers.check_remote_reference(wish.api_key)
         spec = providers.resolve(wish, self._resolve_secret)
         return await providers.preview(self._catalogue(), self._database, spec)
 

@@ -93,6 +93,18 @@ def resolve(wish: ProviderWish, resolve_secret: Any) -> ProviderSpec:
     )
 
 
+def check_remote_reference(reference: str) -> None:
+    """What a key's reference may be where it comes over the network.
+
+    Raises:
+        Fault: a file, or a variable that is not named like a key.
+    """
+    kind, _, rest = reference.partition(":")
+    if kind == "file" or (kind == "env" and not rest.endswith(("_KEY", "_TOKEN"))):
+        detail = "Over the network a key is given itself, or as env:NAME with a NAME that ends in _KEY or _TOKEN; "
+        raise fault("parameter_invalid", detail=f"{detail}`steelyard providers add` takes file: too.", param="api_key")
+
+
 async def preview(declared: Declared, database: Database, spec: ProviderSpec) -> Preview:
     """Tries a provider and shows which names it would bring; nothing takes effect."""
     if spec.name in declared.providers:

@@ -21,7 +21,7 @@ from steelyard.canon.model import Target
 from steelyard.canon.receipt import Receipt
 from steelyard.canon.request import ModelRequest
 from steelyard.policy.counting import estimate_prompt_tokens
-from steelyard.policy.limits import BUDGET, CALLS, FREE, POOL, RATE, REQUESTS, LeaseReply, Line, lines_for, refuse
+from steelyard.policy.limits import BUDGET, CALLS, FREE, POOL, RATE, REQUESTS, LeaseReply, Line, Wish, lines_for, refuse
 from steelyard.policy.pricing import hold_for
 
 log = logging.getLogger("steelyard.gateway")
@@ -39,20 +39,6 @@ SWEEP_S = 0.5
 MAX_CACHED = 20_000
 #: An answer of fewer tokens is of no use: the cap is not lowered further.
 MIN_ANSWER_TOKENS = 32
-
-
-class Wish(msgspec.Struct, frozen=True, kw_only=True):
-    """See `control.leases.Wish`: the same on the wire."""
-
-    account: str
-    kind: str
-    limit: int
-    seq: int
-    back: int = 0
-    need: int = 0
-    want: int = 0
-    starts_us: int = 0
-    ends_us: int | None = None
 
 
 class Keeper(Protocol):

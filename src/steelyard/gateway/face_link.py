@@ -17,10 +17,10 @@ from steelyard.base.jsondoor import encode
 from steelyard.canon.grant import Grant
 from steelyard.canon.snapshot import Snapshot
 from steelyard.gateway.admission import Admission
-from steelyard.gateway.allowance import Allowances, Wish
+from steelyard.gateway.allowance import Allowances
 from steelyard.gateway.exchange import Headers
 from steelyard.gateway.ports import Claim, StoredAnswer
-from steelyard.policy.limits import LeaseReply
+from steelyard.policy.limits import LeaseReply, Wish
 from steelyard.upstream.pool import Answer, ConnectError, Origin, Pool, PoolError
 
 log = logging.getLogger("steelyard.gateway")

@@ -39,6 +39,22 @@ class Line(msgspec.Struct, frozen=True):
     ends_us: int | None = None
 
 
+class Wish(msgspec.Struct, frozen=True, kw_only=True):
+    """What a gateway gives back to an account, and what it wants of it. A repeated `seq` is answered, and changes nothing."""
+
+    account: str
+    kind: str
+    limit: int
+    seq: int
+    #: Below zero where more was taken than was had.
+    back: int = 0
+    #: 0 wants nothing; less than `need` is of no use.
+    need: int = 0
+    want: int = 0
+    starts_us: int = 0
+    ends_us: int | None = None
+
+
 class LeaseReply(msgspec.Struct, frozen=True):
     """What the keeper of an account answers to a wish."""
 

@@ -365,13 +365,13 @@ class ControlApi:
 
     async def preview(self, request: Request) -> Response:
         get_admin(request)
-        found = await self._models.preview(await read_body(request, ProviderWish))
+        found = await self._models.preview(await read_body(request, ProviderWish), is_local=False)
         return json_answer(providers.show_preview(found))
 
     async def add_provider(self, request: Request) -> Response:
         actor = get_admin(request)
         wish = await read_body(request, ProviderWish)
-        found = await self._models.preview(wish)
+        found = await self._models.preview(wish, is_local=False)
         await self._models.add(wish, found, actor=actor.key_id)
         return json_answer(providers.show_preview(found), 201)
 

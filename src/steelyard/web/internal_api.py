@@ -12,8 +12,9 @@ from steelyard.base.jsondoor import encode
 from steelyard.control import keys_lookup, replay, trail
 from steelyard.control.feed import Feed
 from steelyard.control.hygiene import Hygiene
-from steelyard.control.leases import Holding, Leases, Wish
+from steelyard.control.leases import Holding, Leases
 from steelyard.control.records import Records
+from steelyard.policy.limits import Wish
 from steelyard.web.answers import json_answer
 
 MAX_WAIT_S = 5.0
