@@ -1,5 +1,6 @@
 """Writes the reference pages from the code; a test holds that they are current. `make docs`."""
 
+import dataclasses
 import importlib
 import inspect
 from collections.abc import Iterator
@@ -101,11 +102,21 @@ def _commands() -> Iterator[tuple[str, Any]]:
                 yield f"{name} {sub}", found[sub].default_command
 
 
+def _flattened(function: Any) -> Iterator[inspect.Parameter]:
+    """A command's parameters; flags that commands share stand in a dataclass."""
+    for parameter in inspect.signature(function).parameters.values():
+        if dataclasses.is_dataclass(parameter.annotation):
+            for field in dataclasses.fields(parameter.annotation):
+                yield inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default)
+        else:
+            yield parameter
+
+
 def commands() -> str:
     rows: list[list[object]] = []
     for name, function in sorted(_commands()):
         words = []
-        for parameter in inspect.signature(function).parameters.values():
+        for parameter in _flattened(function):
             option = "--" + parameter.name.replace("_", "-")
             is_flag = parameter.kind is parameter.KEYWORD_ONLY
             shown = option if is_flag else parameter.name.upper()

@@ -60,10 +60,10 @@ def with_records(settings: Settings, action: Callable[[Any], Awaitable[T]]) -> T
 
 def with_models(settings: Settings, action: Callable[[Any], Awaitable[T]]) -> T:
     """Runs a use-case on the installation's models, providers and routes."""
-    from steelyard.assembly import make_catalogue, make_stored
     from steelyard.base.sealing import Sealer
     from steelyard.config import resolve_secret
     from steelyard.control.model_book import ModelBook
+    from steelyard.declared import make_catalogue, make_stored
     from steelyard.supervisor import get_master_key
 
     async def run(records: Any) -> T:

@@ -13,8 +13,9 @@ from steelyard.base.errors import SetupFault
 from steelyard.base.ids import Sighting, find_credentials
 from steelyard.base.secrets import digest
 from steelyard.cli.context import EXIT_FAILED, actor, get_settings, print_json, print_table, with_records
+from steelyard.cli.limit_flags import NO_FLAGS, LimitFlags
 from steelyard.control import keys, keys_lookup, trail
-from steelyard.control.limits import make_limits, show_budget
+from steelyard.control.limits import show_budget
 from steelyard.control.records import Records
 from steelyard.web.control_api import show_key
 
@@ -38,13 +39,7 @@ def create(
     operations: str = "",
     networks: str = "",
     expires: str | None = None,
-    rpm: int | None = None,
-    tpm: int | None = None,
-    concurrency: int | None = None,
-    budget_tokens: int | None = None,
-    budget_money: str | None = None,
-    currency: str = "CNY",
-    per: Literal["day", "month", "total"] = "total",
+    limits: LimitFlags = NO_FLAGS,
     data_dir: Path | None = None,
     config: Path | None = None,
     json: bool = False,
@@ -67,20 +62,8 @@ def create(
         Networks it may be used from, comma separated; default any.
     expires
         How long it is good, such as 30d; default for ever.
-    rpm
-        Requests a minute.
-    tpm
-        Tokens a minute.
-    concurrency
-        Calls under way at once.
-    budget_tokens
-        Tokens that it may take in the period.
-    budget_money
-        Money that it may spend in the period, such as 12.50.
-    currency
-        The budget's currency.
-    per
-        The budget's period; days and months begin at midnight UTC.
+    limits
+        What may be taken.
     data_dir
         The installation's data directory.
     config
@@ -91,10 +74,6 @@ def create(
     settings = get_settings(data_dir, config)
 
     async def action(records: Records) -> keys.NewKey:
-        limits = make_limits(
-            rpm=rpm, tpm=tpm, concurrency=concurrency, budget_tokens=budget_tokens, budget_money=budget_money,
-            currency=currency, per=per,
-        )  # fmt: skip
         return await keys.create_key(
             records,
             name=name,
@@ -105,7 +84,7 @@ def create(
             operations=_split(operations),
             networks=_split(networks),
             expires_in_s=None if expires is None else keys.parse_duration_s(expires),
-            limits=limits,
+            limits=limits.read(),
         )
 
     made = with_records(settings, action)
@@ -161,13 +140,7 @@ def show(key_id: str, *, data_dir: Path | None = None, config: Path | None = Non
 def limit(
     key_id: str,
     *,
-    rpm: int | None = None,
-    tpm: int | None = None,
-    concurrency: int | None = None,
-    budget_tokens: int | None = None,
-    budget_money: str | None = None,
-    currency: str = "CNY",
-    per: Literal["day", "month", "total"] = "total",
+    limits: LimitFlags = NO_FLAGS,
     data_dir: Path | None = None,
     config: Path | None = None,
     json: bool = False,
@@ -178,20 +151,8 @@ def limit(
     ----------
     key_id
         The key's id.
-    rpm
-        Requests a minute.
-    tpm
-        Tokens a minute.
-    concurrency
-        Calls under way at once.
-    budget_tokens
-        Tokens that it may take in the period.
-    budget_money
-        Money that it may spend in the period, such as 12.50.
-    currency
-        The budget's currency.
-    per
-        The budget's period; days and months begin at midnight UTC.
+    limits
+        What may be taken.
     data_dir
         The installation's data directory.
     config
@@ -201,11 +162,7 @@ def limit(
     """
 
     async def action(records: Records) -> Any:
-        limits = make_limits(
-            rpm=rpm, tpm=tpm, concurrency=concurrency, budget_tokens=budget_tokens, budget_money=budget_money,
-            currency=currency, per=per,
-        )  # fmt: skip
-        return await keys.set_limits(records, key_id, limits, actor=actor())
+        return await keys.set_limits(records, key_id, limits.read(), actor=actor())
 
     record = with_records(get_settings(data_dir, config), action)
     shown = show_key(record)["limits"]

@@ -75,7 +75,7 @@ def check_secrets(settings: Settings) -> None:
     Raises:
         SetupFault: naming it.
     """
-    from steelyard.assembly import declared_providers
+    from steelyard.declared import declared_providers
 
     declared_providers(settings)
     for name, provider in settings.providers.items():
@@ -93,7 +93,7 @@ def print_banner(settings: Settings) -> None:
 
 def stand_in_lines(settings: Settings) -> list[str]:
     """What a person must know of the embedded models."""
-    from steelyard.assembly import BANNER_FILE
+    from steelyard.declared import BANNER_FILE
 
     try:
         known = msgspec.json.decode((settings.run_dir / BANNER_FILE).read_bytes())

@@ -6,8 +6,9 @@ from typing import Any, Literal
 from cyclopts import App
 
 from steelyard.cli.context import actor, get_settings, print_json, print_table, with_records
+from steelyard.cli.limit_flags import NO_FLAGS, LimitFlags
 from steelyard.control import workspaces
-from steelyard.control.limits import make_limits, show_budget
+from steelyard.control.limits import show_budget
 from steelyard.control.records import Records
 from steelyard.web.control_api import show_workspace
 
@@ -56,13 +57,7 @@ def show(name: str, *, data_dir: Path | None = None, config: Path | None = None,
 def limit(
     name: str,
     *,
-    rpm: int | None = None,
-    tpm: int | None = None,
-    concurrency: int | None = None,
-    budget_tokens: int | None = None,
-    budget_money: str | None = None,
-    currency: str = "CNY",
-    per: Literal["day", "month", "total"] = "total",
+    limits: LimitFlags = NO_FLAGS,
     unknown_price: Literal["refuse", "count"] = "refuse",
     step_up: str = "",
     hygiene: Literal["off", "alert", "disable"] = "alert",
@@ -76,20 +71,8 @@ def limit(
     ----------
     name
         The workspace.
-    rpm
-        Requests a minute.
-    tpm
-        Tokens a minute.
-    concurrency
-        Calls under way at once.
-    budget_tokens
-        Tokens that it may take in the period.
-    budget_money
-        Money that it may spend in the period, such as 12.50.
-    currency
-        The budget's currency.
-    per
-        The budget's period; days and months begin at midnight UTC.
+    limits
+        What may be taken.
     unknown_price
         With a budget in money: refuse models without a price, or count their tokens only.
     hygiene
@@ -105,13 +88,15 @@ def limit(
     """
 
     async def action(records: Records) -> Any:
-        limits = make_limits(
-            rpm=rpm, tpm=tpm, concurrency=concurrency, budget_tokens=budget_tokens, budget_money=budget_money,
-            currency=currency, per=per,
-        )  # fmt: skip
         named = tuple(part.strip() for part in step_up.split(",") if part.strip())
         return await workspaces.set_limits(
-            records, name, limits=limits, unknown_price=unknown_price, step_up=named, hygiene=hygiene, actor=actor()
+            records,
+            name,
+            limits=limits.read(),
+            unknown_price=unknown_price,
+            step_up=named,
+            hygiene=hygiene,
+            actor=actor(),
         )
 
     shown = show_workspace(with_records(get_settings(data_dir, config), action))["limits"]

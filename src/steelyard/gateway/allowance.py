@@ -92,13 +92,6 @@ class Purse:
         self.free += taken - spent
 
 
-class Need(msgspec.Struct, frozen=True):
-    """What a call wants of a purse, and the least that is of use."""
-
-    least: int
-    want: int
-
-
 class Allowance:
     """The purses that concern one grant, for as long as no budget begins a new period."""
 
@@ -111,38 +104,42 @@ class Allowance:
         self.budgets = tuple(purse.line.account for purse in purses if purse.line.kind == BUDGET)
         self.ends_us = min((one.line.ends_us for one in purses if one.line.ends_us is not None), default=2**62)
 
-    def needs(self, request: ModelRequest, targets: tuple[Target, ...]) -> list[Need]:
+    def wants(self, request: ModelRequest, targets: tuple[Target, ...], hold: tuple[int, int]) -> list[int]:
         """What a call wants, purse by purse.
+
+        Args:
+            hold: the most that the call may take, in tokens and micro-units.
 
         Raises:
             Fault: `price_unknown` where a budget in money cannot hold it.
         """
-        return [self._need(purse.line, request, targets) for purse in self.purses]
+        return [self._want(purse.line, request, targets, hold) for purse in self.purses]
 
-    def _need(self, line: Line, request: ModelRequest, targets: tuple[Target, ...]) -> Need:
-        if line.kind == BUDGET:
-            return self._budget_need(line, request, targets)
-        if line.unit == TOKENS:
+    def leasts(self, request: ModelRequest, targets: tuple[Target, ...], wants: list[int]) -> list[int]:
+        """The least that is of use to a call, purse by purse: a budget that is nearly spent lowers the answer's cap."""
+        hold = hold_for(request, targets, max_cap=MIN_ANSWER_TOKENS)
+        return [
+            min(self._want(purse.line, request, targets, hold), want)
+            for purse, want in zip(self.purses, wants, strict=True)
+        ]
+
+    def _want(self, line: Line, request: ModelRequest, targets: tuple[Target, ...], hold: tuple[int, int]) -> int:
+        unit = line.unit
+        if unit in (REQUESTS, CALLS):
+            return 1
+        if line.kind == RATE:
             # a rate protects capacity, so a fair guess does: the real count is settled afterwards
-            guess = min(estimate_prompt_tokens(len(request.raw)), line.limit)
-            return Need(guess, guess)
-        return Need(1, 1)
-
-    def _budget_need(self, line: Line, request: ModelRequest, targets: tuple[Target, ...]) -> Need:
-        if line.unit == REQUESTS:
-            return Need(1, 1)
-        tokens, micros = hold_for(request, targets)
-        least_tokens, least_micros = hold_for(request, targets, max_cap=MIN_ANSWER_TOKENS)
-        if line.unit == TOKENS:
-            return Need(least_tokens, tokens)
-        if line.unit == FREE:
-            is_priced = any(not one.price.is_free for one in targets)
-            return Need(least_tokens, tokens) if is_priced else Need(0, 0)
-        if any(not one.is_local and not (one.price.is_known and one.price.currency == line.unit) for one in targets):
-            if self.workspace.unknown_price != COUNT:
-                raise fault("price_unknown", model=request.model, currency=line.unit)
-            return Need(0, 0)
-        return Need(least_micros, micros)
+            return min(estimate_prompt_tokens(len(request.raw)), line.limit)
+        if unit == TOKENS:
+            return hold[0]
+        if unit == FREE:
+            return hold[0] if any(not one.price.is_free for one in targets) else 0
+        for one in targets:
+            if not one.is_local and not (one.price.is_known and one.price.currency == unit):
+                if self.workspace.unknown_price == COUNT:
+                    return 0
+                raise fault("price_unknown", model=request.model, currency=unit)
+        return hold[1]
 
 
 class Allowances:
@@ -183,18 +180,19 @@ class Allowances:
     # taking
 
     @staticmethod
-    def take(allowance: Allowance, needs: list[Need]) -> bool:
+    def take(allowance: Allowance, wants: list[int]) -> bool:
         """Takes what a call wants of every purse, or nothing and says False."""
-        for purse, need in zip(allowance.purses, needs, strict=True):
-            if purse.free < need.want:
+        purses = allowance.purses
+        for purse, want in zip(purses, wants, strict=True):
+            if purse.free < want:
                 return False
-        for purse, need in zip(allowance.purses, needs, strict=True):
-            purse.free -= need.want
-            purse.held += need.want
+        for purse, want in zip(purses, wants, strict=True):
+            purse.free -= want
+            purse.held += want
             purse.is_used = True
         return True
 
-    async def acquire(self, allowance: Allowance, needs: list[Need]) -> list[int]:
+    async def acquire(self, allowance: Allowance, wants: list[int], leasts: list[int]) -> list[int]:
         """Takes what a call wants, asking for it; of a budget that is nearly spent less than wanted.
 
         Returns:
@@ -205,8 +203,8 @@ class Allowances:
         """
         taken: list[int] = []
         try:
-            for purse, need in zip(allowance.purses, needs, strict=True):
-                amount = await self._fill(purse, need)
+            for purse, want, least in zip(allowance.purses, wants, leasts, strict=True):
+                amount = await self._fill(purse, want, least)
                 purse.free -= amount
                 purse.held += amount
                 taken.append(amount)
@@ -216,47 +214,47 @@ class Allowances:
             raise
         return taken
 
-    async def _fill(self, purse: Purse, need: Need) -> int:
+    async def _fill(self, purse: Purse, want: int, least: int) -> int:
         """How much of the purse may be taken now, at least what is of use.
 
         Raises:
             Fault: the limit is met, or its keeper cannot be reached.
         """
         give_up_at = monotonic() + FILL_S
-        purse.wanted += need.want
+        purse.wanted += want
         purse.is_used = True
         try:
-            while purse.free < need.want:
+            while purse.free < want:
                 is_own = purse.asking is None
                 # one wish at a time, for all who wait
-                reply = await (self._ask(purse, need) if purse.asking is None else asyncio.shield(purse.asking))
-                if purse.free >= need.want:
+                reply = await (self._ask(purse, want, least) if purse.asking is None else asyncio.shield(purse.asking))
+                if purse.free >= want:
                     break
                 is_late = monotonic() > give_up_at
-                if not is_own and not is_late and need.least - purse.free <= reply.left:
+                if not is_own and not is_late and least - purse.free <= reply.left:
                     # what was refused to somebody who needs more may still do for this one
                     continue
                 is_short = reply.granted == 0 or is_late
-                if purse.free >= need.least and (is_short or reply.left == 0):
+                if purse.free >= least and (is_short or reply.left == 0):
                     return purse.free
                 if is_short:
                     # what lies idle here is left, not held by anybody
                     idle = max(purse.free, 0)
                     told = msgspec.structs.replace(reply, left=reply.left + idle, leased=reply.leased - idle)
                     raise refuse(purse.line, told, now_us())
-            return need.want
+            return want
         finally:
-            purse.wanted -= need.want
+            purse.wanted -= want
 
-    async def _ask(self, purse: Purse, need: Need) -> LeaseReply:
+    async def _ask(self, purse: Purse, want: int, least: int) -> LeaseReply:
         asking = purse.asking = asyncio.get_running_loop().create_future()
         # a rate's debt is paid first; a budget's stays with the lease that it was made in
         debt = min(purse.free, 0) if purse.line.kind == RATE else 0
-        least = max(need.least - purse.free + debt, 1)
+        needed = max(least - purse.free + debt, 1)
         # room for all who wait is asked for together, though less than that will do for this one
-        want = max(max(purse.wanted, need.want) - purse.free + debt, least)
+        wanted = max(max(purse.wanted, want) - purse.free + debt, needed)
         try:
-            reply = await self._exchange(purse, back=debt, need=least, want=want)
+            reply = await self._exchange(purse, back=debt, need=needed, want=wanted)
         except BaseException as exc:
             purse.asking = None
             asking.set_exception(exc if isinstance(exc, Fault) else fault("stores_unavailable"))

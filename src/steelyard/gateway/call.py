@@ -10,7 +10,7 @@ from steelyard.canon.model import Model, Target
 from steelyard.canon.receipt import ABANDONED, BROKEN, COMPLETED, FAILED, FailedAttempt, Receipt
 from steelyard.canon.request import ModelRequest
 from steelyard.canon.usage import Usage
-from steelyard.gateway.allowance import Allowance, Allowances, Need
+from steelyard.gateway.allowance import Allowance, Allowances
 from steelyard.gateway.inspection import Inspection
 from steelyard.gateway.meter import CallSeries, Meter
 from steelyard.gateway.ports import Sink
@@ -105,7 +105,7 @@ class Call:
         series.in_flight[0] += 1
         series.held[0] += self.hold_tokens
 
-    def lower_cap(self, needs: Sequence[Need], taken: Sequence[int]) -> None:
+    def lower_cap(self, wants: Sequence[int], taken: Sequence[int]) -> None:
         """Fits the answers' cap to what was left of a budget, and tells only targets that obey it.
 
         Raises:
@@ -113,8 +113,8 @@ class Call:
         """
         assert self.allowance is not None
         request = self.request
-        for purse, need, amount in zip(self.allowance.purses, needs, taken, strict=True):
-            if purse.line.kind != BUDGET or amount >= need.want:
+        for purse, want, amount in zip(self.allowance.purses, wants, taken, strict=True):
+            if purse.line.kind != BUDGET or amount >= want:
                 continue
             obeying = tuple(target for target in self.targets if target.obeys_cap)
             if obeying:

@@ -15,7 +15,7 @@ from steelyard.canon.inspection import INPUT, OUTPUT
 from steelyard.canon.request import ModelRequest
 from steelyard.dialects.dialect import Dialect
 from steelyard.gateway.admission import Admission
-from steelyard.gateway.allowance import Allowance, Allowances, Need
+from steelyard.gateway.allowance import Allowance, Allowances
 from steelyard.gateway.call import FAILED, MAX_CLIENT_ID_CHARS, Call
 from steelyard.gateway.exchange import Exchange
 from steelyard.gateway.hygiene import NetworkWatch
@@ -133,11 +133,11 @@ class Core:
         if allowance is None:
             call.reserve(None, ())
         else:
-            needs = allowance.needs(request, targets)
-            if not self._allowances.take(allowance, needs):
-                self._spawn(self._acquire(call, grant, exchange, dialect, allowance, needs))
+            wants = allowance.wants(request, targets, (call.hold_tokens, call.hold_micros))
+            if not self._allowances.take(allowance, wants):
+                self._spawn(self._acquire(call, grant, exchange, dialect, allowance, wants))
                 return
-            call.reserve(allowance, [need.want for need in needs])
+            call.reserve(allowance, wants)
         self._go(call, grant, exchange, dialect)
 
     def _inspect(
@@ -169,17 +169,18 @@ class Core:
         exchange: Exchange,
         dialect: Dialect,
         allowance: Allowance,
-        needs: list[Need],
+        wants: list[int],
     ) -> None:
         """Waits for room within limits, then goes on."""
         try:
-            taken = await self._allowances.acquire(allowance, needs)
+            leasts = allowance.leasts(call.request, call.targets, wants)
+            taken = await self._allowances.acquire(allowance, wants, leasts)
             if exchange.is_disconnected:
                 self._allowances.settle(allowance, taken, None)
                 exchange.abort()
                 return
             call.reserve(allowance, taken)
-            call.lower_cap(needs, taken)
+            call.lower_cap(wants, taken)
             self._go(call, grant, exchange, dialect)
         except Exception as problem:  # noqa: BLE001 - the request's frame
             self._tell(call, grant, exchange, dialect, problem)

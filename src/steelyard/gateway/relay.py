@@ -40,8 +40,9 @@ class Relay:
         self._pool = pool
         self._meter = meter
         self._routes: dict[tuple[int, str], Route] = {}
-        #: By what a target is, since its object is new with every snapshot.
+        #: By what a target is, since its object is new with every snapshot; and by the object, which is quicker.
         self._health: dict[tuple[str, str, str], TargetHealth] = {}
+        self._health_by_id: dict[int, tuple[Target, TargetHealth]] = {}
         self._loop = asyncio.get_running_loop()
         self._connecting: set[asyncio.Task[None]] = set()
         self.now = self._loop.time
@@ -71,12 +72,18 @@ class Relay:
 
     def health(self, target: Target) -> TargetHealth:
         """What is known of a target."""
+        entry = self._health_by_id.get(id(target))
+        if entry is not None and entry[0] is target:
+            return entry[1]
         key = (target.provider, target.model, target.base_url)
         found = self._health.get(key)
         if found is None:
             state = self._meter.breaker_cells(target.label)
             found = self._health[key] = TargetHealth(target.max_concurrency, target.has_breaker, state)
         found.max_concurrency, found.has_breaker = target.max_concurrency, target.has_breaker
+        if len(self._health_by_id) >= MAX_ROUTES:
+            self._health_by_id.clear()
+        self._health_by_id[id(target)] = (target, found)
         return found
 
     # the first attempt

@@ -35,9 +35,14 @@ def hold_for(
     """
     prompt_tokens = request.prompt_bound_tokens()
     tokens = micros = 0
+    seen: tuple[int, Price] | None = None
     for target in targets:
-        output_tokens = request.n * min(_cap(request, target), max_cap)
         price = target.price
+        cap = min(_cap(request, target), max_cap)
+        if seen is not None and seen[0] == cap and (seen[1] is price or seen[1] == price):
+            continue
+        seen = cap, price
+        output_tokens = request.n * cap
         total = prompt_tokens * _prompt_price(price) + output_tokens * _output_price(price)
         tokens = max(tokens, prompt_tokens + output_tokens)
         micros = max(micros, -(-total // PRICE_UNIT_TOKENS))

@@ -47,11 +47,15 @@ def resolve(models: dict[str, Model], request: ModelRequest) -> tuple[Model, tup
         if refusal is not None:
             raise refusal
         return model, targets
-    refusals = [refuse(target, request) for target in targets]
-    able = tuple(target for target, refusal in zip(targets, refusals, strict=True) if refusal is None)
+    for target in targets:
+        if refuse(target, request) is not None:
+            break
+    else:
+        return model, targets
+    able = tuple(target for target in targets if refuse(target, request) is None)
     if not able:
         # the first target is the one that the route prefers: what it lacks is the most useful to know
-        raise next(refusal for refusal in refusals if refusal is not None)
+        raise refuse(targets[0], request) or fault("internal_error")
     return model, able
 
 
@@ -84,13 +88,17 @@ def choose(
     Returns:
         None where no target is available now.
     """
-    available = [target for target in targets if health_of(target).is_available]
-    if len(available) <= 1:
-        return available[0] if available else None
-    best = min(target.priority for target in available)
-    group = [target for target in available if target.priority == best]
+    group: list[Target] = []
+    for target in targets:
+        if health_of(target).is_available:
+            if group and target.priority < group[0].priority:
+                group.clear()
+            if not group or target.priority == group[0].priority:
+                group.append(target)
+    if len(group) <= 1:
+        return group[0] if group else None
     first = _draw(group, random)
-    if model.strategy != FASTEST or len(group) == 1:
+    if model.strategy != FASTEST:
         return first
     second = _draw([target for target in group if target is not first], random)
     return second if health_of(second).score < health_of(first).score else first

@@ -1,0 +1,146 @@
+"""What an installation declares: its file's providers and models, and the embedded models whose weights are here."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from steelyard.base.jsondoor import encode
+from steelyard.canon.model import Model, Price, Target
+from steelyard.config import PriceSettings, Settings, price_micros, resolve_secret
+
+if TYPE_CHECKING:
+    from steelyard.control.catalogue import Catalogue, ProviderSpec, RouteSpec
+    from steelyard.control.providers import Stored
+
+#: What the start-up banner says of the models.
+BANNER_FILE = "models.json"
+
+
+def engine_socket(settings: Settings, name: str) -> Path:
+    """Where an engine host listens."""
+    return settings.run_dir / f"engine-{name}.sock"
+
+
+def make_catalogue(settings: Settings) -> "Catalogue":
+    """A function that gives what is declared as it is now: the file's part is read once, weights come and go."""
+    from steelyard.control.catalogue import Declared, EmbeddedEntry
+    from steelyard.engines.catalogue import DEFAULT_CHAT, MODELS, STAND_IN_NAMES
+    from steelyard.engines.weights import is_present
+
+    file_part = Declared(
+        providers=declared_providers(settings),
+        routes=declared_routes(settings),
+        embedded_names=settings.embedded_names,
+        stand_in_names=STAND_IN_NAMES,
+        default_embedded=DEFAULT_CHAT,
+        stop_when_exhausted=settings.quota.stop_when_exhausted,
+    )
+    models_dir = Path(settings.models_dir)
+
+    def catalogue() -> Declared:
+        entries = []
+        for name in settings.engines.load:
+            model = MODELS.get(name)
+            if model is None or not is_present(models_dir, model):
+                continue
+            target = Target(
+                provider="local",
+                model=model.name,
+                base_url=f"unix:{engine_socket(settings, model.name)}:/v1",
+                capabilities=model.capabilities,
+                context_tokens=model.context_tokens,
+                max_output_tokens=model.context_tokens,
+                default_output_tokens=model.default_output_tokens,
+                is_local=True,
+                first_byte_timeout_s=1800.0,
+                chunk_timeout_s=300.0,
+                has_breaker=False,
+            )
+            entries.append(EmbeddedEntry(model.name, target))
+        return msgspec.structs.replace(file_part, embedded=tuple(entries))
+
+    return catalogue
+
+
+def declared_providers(settings: Settings) -> "dict[str, ProviderSpec]":
+    """The providers of the file, their keys read.
+
+    Raises:
+        SetupFault: a key's reference leads nowhere.
+    """
+    from steelyard.control.catalogue import ProviderSpec, brought_names
+    from steelyard.upstream.providers.addresses import base_url_of, split_names
+
+    return {
+        name: ProviderSpec(
+            name=name,
+            kind=one.kind,
+            vendor=one.vendor,
+            base_url=base_url_of(one.vendor, one.region, one.base_url),
+            api_key=resolve_secret(one.api_key, f"providers.{name}.api_key"),
+            models=brought_names(one.vendor, None) if one.models is None else split_names(one.models),
+            connect_timeout_s=one.connect_timeout_s,
+            first_byte_timeout_s=one.first_byte_timeout_s,
+            chunk_timeout_s=one.chunk_timeout_s,
+            total_timeout_s=one.total_timeout_s,
+            max_concurrency=one.max_concurrency,
+            has_breaker=one.breaker,
+            obeys_cap=one.obeys_cap,
+        )
+        for name, one in settings.providers.items()
+    }
+
+
+def declared_routes(settings: Settings) -> "dict[str, RouteSpec]":
+    """The models of the file."""
+    from steelyard.control.catalogue import RouteSpec, TargetSpec
+
+    return {
+        name: RouteSpec(
+            targets=tuple(
+                TargetSpec(provider=one.provider, model=one.model, priority=one.priority, weight=one.weight)
+                for one in model.targets
+            ),
+            price=_declared_price(model.price),
+            capabilities=model.capabilities,
+            context_tokens=model.context_tokens,
+            max_output_tokens=model.max_output_tokens,
+            aliases=model.aliases,
+            strategy=model.strategy,
+            max_attempts=model.max_attempts,
+            hedge_after_s=model.hedge_after_s,
+        )
+        for name, model in settings.models.items()
+    }
+
+
+def _declared_price(price: PriceSettings | None) -> Price | None:
+    if price is None:
+        return None
+    amounts = price_micros(price)
+    return Price(
+        version=price.version,
+        currency=price.currency,
+        input_micros=amounts["input"] or 0,
+        output_micros=amounts["output"] or 0,
+        cached_micros=amounts["cached"],
+        reasoning_micros=amounts["reasoning"],
+    )
+
+
+def make_stored(master_key: bytes) -> "Stored":
+    """Reads what was added while running."""
+    from steelyard.base.sealing import Sealer
+    from steelyard.control.providers import Stored
+
+    return Stored(Sealer(master_key), resolve_secret)
+
+
+def write_banner(settings: Settings, models: dict[str, Model]) -> None:
+    """Leaves for whoever started us what a person must know of the models."""
+    stand_ins = sorted(name for name, model in models.items() if model.is_stand_in)
+    target = models[stand_ins[0]].targets[0].label if stand_ins else ""
+    (settings.run_dir / BANNER_FILE).write_bytes(
+        encode({"count": len(models), "stand_ins": stand_ins, "target": target})
+    )
