@@ -38,7 +38,7 @@ def errors() -> str:
             f"`{row.slug}`",
             f"`{row.openai_type}` / `{row.openai_code}`",
             f"`{row.native_code}`",
-            row.message,
+            row.shown_message,
             f"{row.cure[0]}<br>{row.cure[1]}",
             "yes" if row.is_retryable else "no",
         ]

@@ -38,7 +38,7 @@ class Explanation:
             "openai_code": row.openai_code,
             "native_code": row.native_code,
             "anthropic_type": row.anthropic_type,
-            "message": row.message,
+            "message": row.shown_message,
             "blame": row.blame,
             "retryable": row.is_retryable,
             **texts,

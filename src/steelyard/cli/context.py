@@ -117,15 +117,28 @@ def print_table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """A table for people; plain columns when piped."""
     if not sys.stdout.isatty():
         for row in rows:
-            print("\t".join(str(cell) for cell in row))
+            print("\t".join(_cell(one) for one in row))
         return
     from rich.console import Console
     from rich.table import Table
 
     table = Table(*head, box=None, header_style="bold", pad_edge=False)
     for row in rows:
-        table.add_row(*(str(cell) for cell in row))
+        table.add_row(*(_cell(one) for one in row))
     Console().print(table)
+
+
+def _cell(value: Any) -> str:
+    """A value as people read it."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return ", ".join(_cell(one) for one in value) or "–"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_cell(one)}" for name, one in value.items() if one is not None) or "–"
+    return str(value)
 
 
 def pick(texts: tuple[str, str], lang: str) -> str:

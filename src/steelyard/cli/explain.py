@@ -40,7 +40,7 @@ def explain_command(
     for one in found[:3]:
         row = one.row
         print(f"{row.status} {row.slug}  ({row.openai_type} / {row.openai_code} / {row.native_code})")
-        print(f"  {row.message}")
+        print(f"  {row.shown_message}")
         print(f"  {labels[0]}: {pick(row.cause, lang)}")
         print(f"  {labels[1]}: {pick(row.cure, lang)}")
         print(f"  {labels[2]}: {labels[3] if row.is_retryable else labels[4]}")

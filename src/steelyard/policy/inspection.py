@@ -164,6 +164,12 @@ def _compile(pattern: str) -> re2._Regexp:
     return re2.compile(pattern, options)
 
 
+def _reason(exc: Exception) -> str:
+    """What RE2 says, which it says in bytes."""
+    said = exc.args[0] if exc.args else ""
+    return said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
+
+
 def check_policy(policy: InspectionPolicy) -> None:
     """Every value in its range, every pattern one that compiles.
 
@@ -188,7 +194,7 @@ def check_policy(policy: InspectionPolicy) -> None:
             found = _compile(one) if len(one) <= MAX_PATTERN_CHARS else None
         except re2.error as exc:
             raise fault(
-                "parameter_invalid", detail=f"patterns: {one!r} does not compile: {exc}.", param="patterns"
+                "parameter_invalid", detail=f"patterns: {one!r} does not compile: {_reason(exc)}.", param="patterns"
             ) from None
         if found is None or found.search("") is not None:
             detail = f"patterns: {one[:50]!r} is too long, or matches everything."

@@ -465,4 +465,6 @@ def _seconds(text: str | None, name: str) -> float | None:
     try:
         return None if text is None else float(text)
     except ValueError:
-        raise fault("parameter_invalid", detail=f"{name} must be Unix seconds.", param=name) from None
+        raise fault(
+            "parameter_invalid", detail=f"{name} must be a number, times in Unix seconds.", param=name
+        ) from None

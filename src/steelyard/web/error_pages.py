@@ -63,7 +63,7 @@ def _wants_html(request: Request) -> bool:
 def _brief(row: Row) -> dict[str, object]:
     return {
         "slug": row.slug,
-        "message": row.message,
+        "message": row.shown_message,
         "texts": row.aliases,
         "cause": {"en": row.cause[0], "zh": row.cause[1]},
         "cure": {"en": row.cure[0], "zh": row.cure[1]},
@@ -77,7 +77,7 @@ def _both(texts: tuple[str, str]) -> str:
 def _line(status: int, row: Row | None) -> list[str]:
     if row is None:
         return [str(status), "–", _both(("Processed.", "已处理。")), "–"]
-    texts = "<br>".join(escape(text) for text in (*row.aliases[:1], row.message))
+    texts = "<br>".join(escape(text) for text in (*row.aliases[:1], row.shown_message))
     return [f'<a href="/errors/{row.slug}">{status}</a>', texts, _both(row.cause), _both(row.cure)]
 
 
@@ -90,7 +90,7 @@ def _article(found: Explanation) -> str:
             ["OpenAI", f"<code>{escape(row.openai_type)}</code> <code>{escape(str(row.openai_code))}</code>"],
             ["DashScope", f"<code>{escape(row.native_code)}</code>"],
             ["Anthropic", f"<code>{escape(row.anthropic_type)}</code>"],
-            ["Text", escape(row.message)],
+            ["Text", escape(row.shown_message)],
             ["Cause 原因", _both(row.cause)],
             ["Cure 处理", _both(row.cure)],
             ["Retry 重试", "yes 是" if row.is_retryable else "no 否"],

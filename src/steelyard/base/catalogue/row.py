@@ -1,7 +1,9 @@
 """The shape of a catalogue row."""
 
+import re
 from dataclasses import dataclass
 
+_PLACE = re.compile(r"\{\w+\}")
 IRE = "invalid_request_error"
 IPE = "invalid_parameter_error"
 
@@ -29,6 +31,11 @@ class Row:
     retry_after_s: int | None = None
     #: other texts and codes, ours and vendors', that mean the same.
     aliases: tuple[str, ...] = ()
+
+    @property
+    def shown_message(self) -> str:
+        """The text for people who look it up: its places as an ellipsis, the one for details left out."""
+        return _PLACE.sub("…", self.message.replace("{detail}", "")).strip()
 
     @property
     def log_level(self) -> str:
