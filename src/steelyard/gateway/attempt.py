@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -41,10 +42,25 @@ class Traveller(Protocol):
         ...
 
 
+#: A stale connection fails within this time of its use.
+STALE_S = 1.0
+
+
 class Attempt:
     """A request on its way. Everything happens in callbacks of the pool."""
 
-    __slots__ = ("_is_reported", "began", "connection", "first_s", "flight", "is_reused", "journey", "route")
+    __slots__ = (
+        "_is_reported",
+        "began",
+        "connection",
+        "first_s",
+        "flight",
+        "is_reused",
+        "journey",
+        "loop_time",
+        "route",
+        "sent_at",
+    )
 
     def __init__(self, journey: Traveller, route: Route, now: float) -> None:
         self.journey = journey
@@ -55,6 +71,8 @@ class Attempt:
         self.connection: Connection | None = None
         self.flight: Flight | None = None
         self.is_reused = False
+        self.sent_at = now
+        self.loop_time: Callable[[], float]
         self._is_reported = False
         route.health.began()
 
@@ -79,7 +97,9 @@ class Attempt:
         target = self.route.target
         self.connection = connection
         self.is_reused = is_reused
-        flight = self.flight = Flight(self.on_end, min(loop.time() + target.first_byte_timeout_s, give_up_at))
+        self.loop_time = loop.time
+        self.sent_at = loop.time()
+        flight = self.flight = Flight(self.on_end, min(self.sent_at + target.first_byte_timeout_s, give_up_at))
         flight.give_up_at = give_up_at
         if is_stream:
             flight.chunk_timeout_s = target.chunk_timeout_s
@@ -94,14 +114,21 @@ class Attempt:
         """The pool's word on the answer."""
         if error is None:
             self.journey.arrived(self, None)
-        elif self.is_reused and type(error) is Broken and not self._has_begun:
+        elif self._was_stale(error):
             self.journey.resend(self)
         else:
             self.journey.arrived(self, self._explain(error))
 
-    @property
-    def _has_begun(self) -> bool:
-        return self.flight is not None and self.flight.answer.status != 0
+    def _was_stale(self, error: PoolError) -> bool:
+        """Whether the upstream had closed a kept-alive connection just before we used it: that is no failure of the call.
+
+        It shows within a round trip. What breaks later was being worked on, and an engine host keeps connections longer
+        than the pool does.
+        """
+        flight = self.flight
+        if not self.is_reused or type(error) is not Broken or flight is None or flight.answer.status:
+            return False
+        return not self.route.target.is_local and self.sent_at + STALE_S > self.loop_time()
 
     def _explain(self, error: PoolError) -> Fault:
         target = self.route.target
