@@ -182,8 +182,9 @@ async def run_gateway(orders: Orders) -> None:
     """A data-plane process. Imports neither Starlette nor SQLAlchemy."""
     import uvicorn
 
-    from steelyard.dialects import openai_chat, openai_completions
+    from steelyard.dialects.crossing import Wires
     from steelyard.dialects.dialect import by_path
+    from steelyard.dialects.table import DIALECTS
     from steelyard.gateway.admission import STALE_S, Admission
     from steelyard.gateway.allowance import Allowances
     from steelyard.gateway.asgi import App
@@ -200,7 +201,7 @@ async def run_gateway(orders: Orders) -> None:
     meter = Meter(registry)
     loop = asyncio.get_running_loop()
     journal = Journal(settings.journal_dir, orders.boot_id)
-    dialects = by_path((openai_chat.DIALECT, openai_completions.DIALECT))
+    dialects = by_path(DIALECTS)
     async with Pool() as pool:
         owner = owner_of(get_machine_id(Path(settings.data_dir)), stem_of(orders.boot_id, os.getpid()))
         face = FaceLink(pool, Origin("face", 80, unix_path=str(settings.run_dir / FACE_SOCKET)), owner)
@@ -209,7 +210,7 @@ async def run_gateway(orders: Orders) -> None:
         core = Core(
             admission,
             allowances,
-            Relay(pool, meter),
+            Relay(pool, meter, Wires(DIALECTS)),
             journal,
             meter,
             face,

@@ -18,8 +18,8 @@ import msgspec
 from steelyard.base.clock import MICROS
 from steelyard.base.errors import Fault, SetupFault
 from steelyard.base.jsondoor import encode
-from steelyard.canon.model import FASTEST, WEIGHTED
-from steelyard.upstream.providers.addresses import KINDS, base_url_of
+from steelyard.canon.model import FASTEST, UNSUPPORTED, WEIGHTED
+from steelyard.upstream.providers.addresses import base_url_of, kind_of
 
 ENV_PREFIX = "STEELYARD_"
 DEFAULT_FILE = "steelyard.toml"
@@ -75,7 +75,7 @@ class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     vendor: str = ""
     region: str = ""
     base_url: str = ""
-    kind: str = "openai"
+    kind: str = ""
     api_key: str = ""
     #: Names that it brings, `name` or `name=name there`; default what the public list has of its vendor.
     models: tuple[str, ...] | None = None
@@ -125,6 +125,8 @@ class ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     strategy: str = "weighted"
     max_attempts: int = 3
     hedge_after_s: float | None = None
+    #: What becomes of fields that a target's API has no place for: "careful", "refuse", "drop" or "pass".
+    unsupported: str = "careful"
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -340,10 +342,9 @@ def _cross_check(settings: Settings) -> list[str]:
 def _check_catalogue(settings: Settings) -> list[str]:
     faults = []
     for name, provider in settings.providers.items():
-        if provider.kind not in KINDS:
-            faults.append(f"providers.{name}.kind must be one of {', '.join(KINDS)} in this version")
         try:
-            base_url_of(provider.vendor, provider.region, provider.base_url)
+            kind = kind_of(provider.vendor, provider.kind)
+            base_url_of(provider.vendor, provider.region, provider.base_url, kind)
         except Fault as failure:
             faults.append(f"providers.{name}.{failure.param}: {failure.message.strip().removesuffix('.')}")
     for name, model in settings.models.items():
@@ -370,6 +371,8 @@ def _check_route(name: str, model: ModelSettings) -> list[str]:
         faults.append(f"models.{name}.max_attempts must lie in 1 to 10")
     if model.hedge_after_s is not None and model.hedge_after_s <= 0:
         faults.append(f"models.{name}.hedge_after_s must be above 0")
+    if model.unsupported not in UNSUPPORTED:
+        faults.append(f"models.{name}.unsupported must be one of {', '.join(UNSUPPORTED)}")
     if any(not 1 <= target.weight <= 1000 for target in model.targets):
         faults.append(f"models.{name}.targets: weight must lie in 1 to 1000")
     return faults

@@ -70,14 +70,14 @@ def declared_providers(settings: Settings) -> "dict[str, ProviderSpec]":
         SetupFault: a key's reference leads nowhere.
     """
     from steelyard.control.catalogue import ProviderSpec, brought_names
-    from steelyard.upstream.providers.addresses import base_url_of, split_names
+    from steelyard.upstream.providers.addresses import base_url_of, kind_of, split_names
 
     return {
         name: ProviderSpec(
             name=name,
-            kind=one.kind,
+            kind=kind_of(one.vendor, one.kind),
             vendor=one.vendor,
-            base_url=base_url_of(one.vendor, one.region, one.base_url),
+            base_url=base_url_of(one.vendor, one.region, one.base_url, kind_of(one.vendor, one.kind)),
             api_key=resolve_secret(one.api_key, f"providers.{name}.api_key"),
             models=brought_names(one.vendor, None) if one.models is None else split_names(one.models),
             connect_timeout_s=one.connect_timeout_s,
@@ -110,6 +110,7 @@ def declared_routes(settings: Settings) -> "dict[str, RouteSpec]":
             strategy=model.strategy,
             max_attempts=model.max_attempts,
             hedge_after_s=model.hedge_after_s,
+            unsupported=model.unsupported,
         )
         for name, model in settings.models.items()
     }

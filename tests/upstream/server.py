@@ -8,12 +8,15 @@ ways of --fail-modes, drawn from a seeded generator.
 import argparse
 import asyncio
 import contextlib
+import dataclasses
 import json
 import random
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
+from upstream import messages, native
 from upstream.answers import counted_pieces, events, usage_of, whole
 from upstream.script import Script
 
@@ -32,6 +35,50 @@ MODELS = {
     "object": "list",
     "data": [{"id": name, "object": "model", "created": 1, "owned_by": "fake"} for name in ("fake", "fake-large")],
 }
+
+NATIVE_MODELS = {
+    "output": {"total": 2, "page_no": 1, "page_size": 10, "models": [{"model": "fake"}, {"model": "fake-large"}]},
+    "request_id": native.ID,
+}
+
+
+@dataclasses.dataclass
+class Face:
+    """One of the APIs that the vendor speaks."""
+
+    asked: dict[str, Any]
+    is_stream: bool
+    whole: Callable[[Script], bytes]
+    events: Callable[[Script], list[bytes]]
+    error: dict[str, Any]
+
+
+def face_of(path: str, headers: dict[str, str], body: dict[str, Any]) -> Face:
+    if path.endswith("/generation"):
+        is_multimodal = "multimodal" in path
+        return Face(
+            native.flat(body),
+            headers.get("x-dashscope-sse") == "enable",
+            lambda script: native.whole(script, body, is_multimodal),
+            lambda script: native.events(script, body, is_multimodal),
+            {"code": "c", "message": "scripted", "request_id": native.ID},
+        )
+    if path.endswith("/v1/messages"):
+        return Face(
+            body,
+            bool(body.get("stream")),
+            lambda script: messages.whole(script, body),
+            lambda script: messages.events(script, body),
+            {"type": "error", "error": {"type": "t", "message": "scripted"}},
+        )
+    is_chat = path.endswith("/chat/completions")
+    return Face(
+        body,
+        bool(body.get("stream")),
+        lambda script: whole(script, body, is_chat),
+        lambda script: events(script, body, is_chat),
+        {"error": {"message": "scripted", "type": "t", "code": "c"}},
+    )
 
 
 class FakeVendor:
@@ -78,7 +125,8 @@ class FakeVendor:
             await _send(writer, 200, {}, b"")
             return True
         if method == "GET":
-            await _send(writer, 200, {"content-type": "application/json"}, json.dumps(MODELS).encode())
+            listed = NATIVE_MODELS if path.startswith("/api/v1/") else MODELS
+            await _send(writer, 200, {"content-type": "application/json"}, json.dumps(listed).encode())
             return True
         self.calls += 1
         body = json.loads(data)
@@ -86,7 +134,7 @@ class FakeVendor:
         self.seen = [*self.seen[-SEEN_LIMIT:], entry]
         self.open_calls += 1
         try:
-            goes_on = await self._answer(self._script(body), path, body, writer, entry, reader)
+            goes_on = await self._answer(self._script(body), path, headers, body, writer, entry, reader)
             entry["end"] = "complete" if goes_on else "cut"
             if (usage := entry.get("usage")) is not None and goes_on:
                 counted = [usage["prompt_tokens"], usage["completion_tokens"]]
@@ -99,12 +147,13 @@ class FakeVendor:
             self.open_calls -= 1
 
     def _script(self, body: dict[str, Any]) -> Script:
-        script = msgspec.convert(body.get("script") or {}, Script)
+        asked = body.get("script") or (body.get("parameters") or {}).get("script")
+        script = msgspec.convert(asked or {}, Script)
         if script.sequence:
             number = self._sequences.get(script.sequence_id, 0)
             self._sequences[script.sequence_id] = number + 1
             return script.sequence[min(number, len(script.sequence) - 1)]
-        if "script" not in body and self._fail_rate and self._random.random() < self._fail_rate:
+        if asked is None and self._fail_rate and self._random.random() < self._fail_rate:
             self.failed += 1
             return FAILURES[self._random.choice(self._fail_modes or tuple(FAILURES))]
         if not script.delay_s and self._latency_s:
@@ -115,37 +164,34 @@ class FakeVendor:
         self,
         script: Script,
         path: str,
+        headers: dict[str, str],
         body: dict[str, Any],
         writer: asyncio.StreamWriter,
         entry: dict[str, Any],
         reader: asyncio.StreamReader,
     ) -> bool:
-        is_chat = path.endswith("/chat/completions")
+        face = face_of(path, headers, body)
         if script.delay_s and await _left(reader, script.delay_s):
             raise ConnectionResetError
         if script.hang_up:
             writer.transport.abort()
             return False
-        entry["usage"] = usage_of(script, counted_pieces(script, body))
+        entry["usage"] = usage_of(script, counted_pieces(script, face.asked))
         if script.status != 200 or script.error is not None:
             del entry["usage"]
-            error = (
-                script.error
-                if script.error is not None
-                else {"error": {"message": "scripted", "type": "t", "code": "c"}}
-            )
+            error = script.error if script.error is not None else face.error
             data = error.encode() if isinstance(error, str) else json.dumps(error).encode()
             await _send(writer, script.status, {"content-type": "application/json", **script.headers}, data)
             return True
-        if not body.get("stream"):
-            data = whole(script, body, is_chat)
+        if not face.is_stream:
+            data = face.whole(script)
             headers = {"content-type": "application/json", **script.headers}
             if script.cut_at >= 0:
                 await _send(writer, 200, headers, data, cut_at=script.cut_at)
                 return False
             await _send(writer, 200, headers, data, drip_s=script.drip_s)
             return True
-        return await self._stream(script, events(script, body, is_chat), writer, reader)
+        return await self._stream(script, face.events(script), writer, reader)
 
     async def _stream(
         self, script: Script, framed: list[bytes], writer: asyncio.StreamWriter, reader: asyncio.StreamReader

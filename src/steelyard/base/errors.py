@@ -54,6 +54,7 @@ class Fault(Exception):
         self.openai_type = row.openai_type
         self.openai_code = row.openai_code
         self.native_code = row.native_code
+        self.anthropic_type = row.anthropic_type
         self.is_retryable = row.is_retryable
         #: Which kind of rule of content inspection was met; for metrics and the audit trail.
         self.inspection_rule = ""
@@ -87,6 +88,8 @@ class RelayedFault(UpstreamFault):
         message: str,
         openai_type: str | None = None,
         openai_code: str | None = None,
+        native_code: str | None = None,
+        anthropic_type: str | None = None,
         param: str | None = None,
         retry_after_s: float | None = None,
         is_retryable: bool | None = None,
@@ -94,9 +97,13 @@ class RelayedFault(UpstreamFault):
         super().__init__(slug, param=param)
         self.status = status
         self.message = message
-        self.openai_type = openai_type or self.row.openai_type
-        self.openai_code = openai_code
-        self.native_code = openai_code or self.row.native_code
+        # an OpenAI error may have no code on purpose: then none is put in its place
+        if openai_type is not None:
+            self.openai_type, self.openai_code = openai_type, openai_code
+        else:
+            self.openai_code = openai_code or self.row.openai_code
+        self.native_code = native_code or self.row.native_code
+        self.anthropic_type = anthropic_type or self.row.anthropic_type
         self.retry_after_s = retry_after_s
         if is_retryable is not None:
             self.is_retryable = is_retryable

@@ -33,7 +33,8 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
 
     provider: str
     model: str
-    kind: str = "openai"
+    #: The API that it speaks: "openai", "dashscope" or "anthropic".
+    api: str = "openai"
     #: `http(s)://host[:port]/prefix`, or `unix:/path/to.sock:/prefix`.
     base_url: str
     api_key: str = ""
@@ -70,6 +71,11 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
 WEIGHTED, FASTEST = "weighted", "fastest"
 
 
+#: What becomes of fields that a target's API has no place for: those that change what the answer is are refused and the rest
+#: dropped; all refused; all dropped; all passed on under their own names. What is dropped is told in a header.
+UNSUPPORTED = CAREFUL, REFUSE, DROP, PASS = "careful", "refuse", "drop", "pass"
+
+
 class Model(msgspec.Struct, frozen=True, kw_only=True):
     """A name that callers may use, and the route behind it."""
 
@@ -82,6 +88,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     max_attempts: int = 3
     #: Without a first byte for this long, a second target is asked too and the first answer wins; None never does.
     hedge_after_s: float | None = None
+    unsupported: str = CAREFUL
     #: Who declared it: "file", "set" (a route set while running), "provider" (a name that it brings) or "embedded".
     origin: str = "file"
     #: True where an embedded model answers for a vendor's name.

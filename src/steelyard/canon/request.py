@@ -17,6 +17,10 @@ class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     raw: bytes
     body: dict[str, Any]
+    #: The API that it came by.
+    api: str = "openai"
+    #: Where in the body its settings stand.
+    settings: dict[str, Any] = {}
     is_stream: bool = False
     wants_usage: bool = False
     n: int = 1

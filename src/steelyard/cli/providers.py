@@ -35,7 +35,7 @@ def add(
     vendor: str = "",
     region: str = "",
     base_url: str = "",
-    kind: str = "openai",
+    kind: str = "",
     api_key: Annotated[str, Parameter(allow_leading_hyphen=True)] = "",
     models: str = "",
     max_concurrency: int | None = None,

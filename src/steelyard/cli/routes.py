@@ -37,6 +37,7 @@ def set_route(
     strategy: Literal["weighted", "fastest"] = "weighted",
     max_attempts: int = 3,
     hedge_after_s: float | None = None,
+    unsupported: Literal["careful", "refuse", "drop", "pass"] = "careful",
     aliases: str = "",
     price_input: str | None = None,
     price_output: str | None = None,
@@ -60,6 +61,9 @@ def set_route(
         Attempts upstream for one call.
     hedge_after_s
         Ask a second target after so many seconds without a first byte.
+    unsupported
+        What becomes of fields that a target's API has no place for: refuse those that change what the answer is and drop the
+        rest (careful), refuse, drop, or pass them all.
     aliases
         Other names that lead here, comma separated.
     price_input
@@ -93,6 +97,7 @@ def set_route(
         strategy=strategy,
         max_attempts=max_attempts,
         hedge_after_s=hedge_after_s,
+        unsupported=unsupported,
     )
     made = with_models(get_settings(data_dir, config), lambda book: book.set_route(model, spec, actor=actor()))
     if json:

@@ -9,7 +9,8 @@ from typing import Any
 
 import msgspec
 
-from steelyard.canon.model import LOCAL_PREFIX, WEIGHTED, Model, Price, Target
+from steelyard.canon.model import CAREFUL, LOCAL_PREFIX, WEIGHTED, Model, Price, Target
+from steelyard.upstream.providers.kinds import KINDS
 from steelyard.upstream.providers.public import find_public_model, get_public_models, price_of
 
 FILE, STORED, BROUGHT, EMBEDDED = "file", "set", "provider", "embedded"
@@ -57,6 +58,8 @@ class RouteSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     strategy: str = WEIGHTED
     max_attempts: int = 3
     hedge_after_s: float | None = None
+    #: What becomes of fields that a target's API has no place for.
+    unsupported: str = CAREFUL
 
 
 class EmbeddedEntry(msgspec.Struct, frozen=True):
@@ -166,6 +169,7 @@ def _model(name: str, spec: RouteSpec, providers: dict[str, ProviderSpec], origi
         strategy=spec.strategy,
         max_attempts=spec.max_attempts,
         hedge_after_s=spec.hedge_after_s,
+        unsupported=spec.unsupported,
         origin=origin,
     )
 
@@ -182,10 +186,16 @@ def _target(provider: ProviderSpec, one: TargetSpec, name: str, spec: RouteSpec)
     context_tokens = spec.context_tokens
     if context_tokens is None and known is not None:
         context_tokens = known.context_tokens
+    kind = KINDS[provider.kind]
+    default_output_tokens = None
+    if kind.default_output_tokens is not None:
+        default_output_tokens = max_output_tokens or kind.default_output_tokens
     return Target(
         provider=provider.name,
         model=there,
-        kind=provider.kind,
+        api=kind.api,
+        operations=kind.operations,
+        default_output_tokens=default_output_tokens,
         base_url=provider.base_url,
         api_key=provider.api_key,
         capabilities=capabilities,

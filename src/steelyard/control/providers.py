@@ -9,12 +9,16 @@ from steelyard.base.clock import monotonic, now_us
 from steelyard.base.errors import Fault, SetupFault, fault
 from steelyard.base.sealing import PREFIX as SEALED
 from steelyard.base.sealing import Sealer
+from steelyard.canon.conversation import USER, Conversation, Message, Part
 from steelyard.control.catalogue import Declared, ProviderSpec, RouteSpec, brought_names
+from steelyard.dialects.dialect import Dialect, find_upstream
+from steelyard.dialects.table import DIALECTS
 from steelyard.store import audit, changes, providers
 from steelyard.store.database import Database
 from steelyard.store.providers import ProviderRecord
 from steelyard.upstream.pool import Answer, Pool, PoolError, parse_origin
-from steelyard.upstream.providers.addresses import KINDS, base_url_of, split_names
+from steelyard.upstream.providers.addresses import base_url_of, kind_of, split_names
+from steelyard.upstream.providers.kinds import KINDS
 from steelyard.upstream.providers.public import get_vendors
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
@@ -30,7 +34,8 @@ class ProviderWish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     name: str
     vendor: str = ""
     region: str = ""
-    kind: str = "openai"
+    #: empty: the vendor's own
+    kind: str = ""
     base_url: str = ""
     #: `env:NAME`, `file:PATH`, or the key itself
     api_key: str = ""
@@ -69,9 +74,8 @@ def resolve(wish: ProviderWish, resolve_secret: Any) -> ProviderSpec:
             detail="A provider's name has lower-case letters, digits, '.', '_' and '-'.",
             param="name",
         )
-    if wish.kind not in KINDS:
-        raise fault("parameter_invalid", detail=f"kind must be one of {', '.join(KINDS)}.", param="kind")
-    base_url = base_url_of(wish.vendor, wish.region, wish.base_url)
+    kind = kind_of(wish.vendor, wish.kind)
+    base_url = base_url_of(wish.vendor, wish.region, wish.base_url, kind)
     try:
         key = resolve_secret(wish.api_key, "api_key") if wish.api_key else ""
     except SetupFault as exc:
@@ -84,7 +88,7 @@ def resolve(wish: ProviderWish, resolve_secret: Any) -> ProviderSpec:
         raise fault("parameter_invalid", detail="max_concurrency must be 1 or more.", param="max_concurrency")
     return ProviderSpec(
         name=wish.name,
-        kind=wish.kind,
+        kind=kind,
         vendor=wish.vendor,
         base_url=base_url,
         api_key=key,
@@ -142,10 +146,15 @@ async def probe(spec: ProviderSpec) -> list[Probe]:
 
 async def _probe_models(pool: Pool, spec: ProviderSpec) -> tuple[Probe, list[str] | None]:
     began = monotonic()
+    kind = KINDS[spec.kind]
+    if kind.models_path is None:
+        return Probe("models", False, "this kind of provider has no list"), None
     try:
-        answer = await _ask(pool, spec, "GET", "/models")
-        body = msgspec.json.decode(answer.body)
-        listed = [str(one["id"]) for one in body["data"]]
+        answer = await _ask(pool, spec, "GET", kind.models_path)
+        rows = msgspec.json.decode(answer.body)
+        for member in kind.models_at:
+            rows = rows[member]
+        listed = [str(one[kind.model_member]) for one in rows]
     except PoolError as exc:
         return Probe("models", False, str(exc), monotonic() - began), None
     except Fault as failure:
@@ -155,34 +164,62 @@ async def _probe_models(pool: Pool, spec: ProviderSpec) -> tuple[Probe, list[str
     return Probe("models", True, f"{len(listed)} listed", monotonic() - began), listed
 
 
+_GREETING = Conversation(messages=(Message(role=USER, parts=(Part(text="hi"),)),))
+PROBE_CAP_TOKENS = 16
+
+
 async def _probe_chat(pool: Pool, spec: ProviderSpec) -> list[Probe]:
-    """A tiny call, plain and streamed, on the first name."""
+    """A tiny call, plain and streamed, on the first name, in whatever API the provider speaks."""
     if not spec.models:
         return [Probe("chat", False, "no model is known to try")]
     model = next(iter(spec.models.values()))
+    dialect = find_upstream(DIALECTS, KINDS[spec.kind].api, "chat", model)
     probes = []
     for name, is_stream in (("chat", False), ("stream", True)):
         began = monotonic()
-        body = {"model": model, "messages": [{"role": "user", "content": "hi"}], "max_tokens": 8, "stream": is_stream}
         try:
-            answer = await _ask(pool, spec, "POST", "/chat/completions", body)
-            detail = f"{model} answered" + ("" if b'"usage"' in answer.body or is_stream else ", without usage")
-            is_good = b"data:" in answer.body if is_stream else b'"choices"' in answer.body
-            probes.append(Probe(name, is_good, detail if is_good else "what came is no answer", monotonic() - began))
+            detail = await _greet(pool, spec, dialect, model, is_stream=is_stream)
+            probes.append(Probe(name, True, f"{model} answered{detail}", monotonic() - began))
         except (PoolError, Fault) as exc:
             text = exc.message.strip() if isinstance(exc, Fault) else str(exc)
             probes.append(Probe(name, False, f"{model}: {text}", monotonic() - began))
     return probes
 
 
-async def _ask(pool: Pool, spec: ProviderSpec, method: str, path: str, body: Any = None) -> Answer:
-    origin = parse_origin(spec.base_url)
+async def _greet(pool: Pool, spec: ProviderSpec, dialect: Dialect, model: str, *, is_stream: bool) -> str:
+    """Says hello; returns what is worth a remark.
+
+    Raises:
+        Fault: what came is no answer.
+    """
+    codec = dialect.codec
+    assert codec is not None
+    assert codec.open_reader is not None
+    body = codec.write_request(_GREETING, model, PROBE_CAP_TOKENS, is_stream)
+    answer = await _ask(pool, spec, "POST", dialect.upstream_path, body, is_stream=is_stream)
+    if not is_stream:
+        reply = dialect.read_reply(answer.body)
+        if reply.error is not None:
+            raise reply.error
+        return "" if reply.usage is not None else ", without usage"
+    reader = codec.open_reader()
+    pieces = reader.feed(answer.body) + reader.flush()
+    if reader.error is not None:
+        raise reader.error
+    if not pieces or not reader.is_done:
+        raise fault("bad_gateway", detail=" (What came is no whole stream.)")
+    return "" if reader.usage is not None else ", without usage"
+
+
+async def _ask(
+    pool: Pool, spec: ProviderSpec, method: str, path: str, data: bytes = b"", *, is_stream: bool = False
+) -> Answer:
+    origin, kind = parse_origin(spec.base_url), KINDS[spec.kind]
+    lines = [*kind.key_lines(spec.api_key), *(kind.stream_lines if is_stream else ())]
     headers = {"Accept": "application/json", "User-Agent": "steelyard"}
-    if spec.api_key:
-        headers["Authorization"] = f"Bearer {spec.api_key}"
-    data = b""
-    if body is not None:
-        data = msgspec.json.encode(body)
+    headers |= {one.shown.decode(): one.default.decode() for one in kind.forwards if one.default}
+    headers |= dict(line.split(": ", 1) for line in lines)
+    if data:
         headers["Content-Type"] = "application/json"
     answer = await pool.fetch(origin, method, origin.prefix + path, data, headers, timeout_s=PROBE_TIMEOUT_S)
     if answer.status == 200:
@@ -321,6 +358,8 @@ def list_vendors() -> list[dict[str, Any]]:
             "title": one.title,
             "site": one.site,
             "regions": one.regions,
+            "kind": one.kind,
+            "kinds": one.kinds,
             "env": one.env,
             "key": one.key,
         }

@@ -6,7 +6,7 @@ import msgspec
 
 from steelyard.base.clock import now_us
 from steelyard.base.errors import fault
-from steelyard.canon.model import FASTEST, WEIGHTED, Model
+from steelyard.canon.model import FASTEST, UNSUPPORTED, WEIGHTED, Model
 from steelyard.control.catalogue import Declared, RouteSpec, TargetSpec
 from steelyard.store import audit, changes, providers
 from steelyard.store.database import Database
@@ -54,6 +54,9 @@ def check_route(name: str, spec: RouteSpec, known: set[str]) -> None:
         raise fault("parameter_invalid", detail="max_attempts must lie in 1 to 10.", param="max_attempts")
     if spec.hedge_after_s is not None and spec.hedge_after_s <= 0:
         raise fault("parameter_invalid", detail="hedge_after_s must be above 0.", param="hedge_after_s")
+    if spec.unsupported not in UNSUPPORTED:
+        detail = f"unsupported must be one of {', '.join(UNSUPPORTED)}."
+        raise fault("parameter_invalid", detail=detail, param="unsupported")
 
 
 async def set_route(
@@ -97,6 +100,7 @@ def show_route(model: Model) -> dict[str, Any]:
         "strategy": model.strategy,
         "max_attempts": model.max_attempts,
         "hedge_after_s": model.hedge_after_s,
+        "unsupported": model.unsupported,
         "targets": [
             {"target": one.label, "priority": one.priority, "weight": one.weight, "price": one.price.version}
             for one in model.targets

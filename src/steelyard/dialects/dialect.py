@@ -1,14 +1,19 @@
 """What a wire operation provides, and the table of them."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
 from steelyard.base.errors import Fault
 from steelyard.canon.request import ModelRequest
 from steelyard.canon.usage import Usage
+
+if TYPE_CHECKING:
+    from steelyard.dialects.codec import Codec
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -37,7 +42,11 @@ class StreamTap(Protocol):
         ...
 
     def flush(self) -> bytes:
-        """What was held back when the upstream ended."""
+        """What was held back when the upstream ended; `is_done` says afterwards whether the answer is whole."""
+        ...
+
+    def fail(self, failure: Fault) -> bytes:
+        """The event that takes the place of the rest of the answer."""
         ...
 
 
@@ -52,29 +61,82 @@ class Cutter(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+class Showing(msgspec.Struct, frozen=True):
+    """How an answer is shown to the one who asked."""
+
+    request: ModelRequest
+    request_id: str
+    created_s: int
+    #: The name to write into the answer; None where the upstream's own is the caller's.
+    model: str | None = None
+    #: What looks at streamed texts.
+    cutter: Cutter | None = None
+
+
+class Wire(Protocol):
+    """How a call of one dialect is carried to a target and its answer back: the dialect itself, or a crossing to another one."""
+
+    @property
+    def upstream_path(self) -> str:
+        """Path below an upstream's base URL."""
+        ...
+
+    def encode(self, request: ModelRequest, model: str, cap_tokens: int | None, /) -> bytes:
+        """The body for the upstream: the target's name for the model, and a cap in place of the caller's."""
+        ...
+
+    def read_reply(self, body: bytes, /) -> Reply:
+        """What matters of a whole answer."""
+        ...
+
+    def show_reply(self, body: bytes, showing: Showing, /) -> bytes:
+        """A whole answer as the caller gets it."""
+        ...
+
+    def open_tap(self, showing: Showing, /) -> StreamTap:
+        """Reads a streamed answer and gives the caller's."""
+        ...
+
+    def read_refusal(self, status: int, headers: dict[bytes, bytes], body: Any, provider: str, /) -> Fault:
+        """An upstream's error answer as our fault."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Dialect:
     """One operation of one API, in both roles."""
 
+    #: "openai", "dashscope", "anthropic": targets of that kind take its bodies as they are.
+    api: str
     operation: str
     #: Paths that clients use.
     paths: tuple[str, ...]
-    #: Path below an upstream's base URL.
     upstream_path: str
-    decode: Callable[[bytes], ModelRequest]
-    #: (request, the target's model name, cap in place of the caller's or None) -> body for the upstream
+    #: (body, headers) -> the call
+    decode: Callable[[bytes, dict[bytes, bytes]], ModelRequest]
     encode: Callable[[ModelRequest, str, int | None], bytes]
     read_reply: Callable[[bytes], Reply]
-    rename_reply: Callable[[bytes, str], bytes]
-    #: (hide usage, name to show or None, what looks at its texts or None) -> tap
-    open_tap: Callable[[bool, str | None, Cutter | None], StreamTap]
+    show_reply: Callable[[bytes, Showing], bytes]
+    open_tap: Callable[[Showing], StreamTap]
+    read_refusal: Callable[[int, dict[bytes, bytes], Any, str], Fault]
     #: Requests and whole answers with every text of theirs rewritten.
     rewrite_request: Callable[[ModelRequest, Rewrite], ModelRequest]
     rewrite_reply: Callable[[bytes, Rewrite], bytes]
     render_error: Callable[[Fault, str], tuple[Headers, bytes]]
-    render_stream_error: Callable[[Fault, str], bytes]
+    #: Headers that carry the request id.
+    id_headers: tuple[bytes, ...] = (b"x-request-id",)
+    #: What it takes to cross from and to other APIs; None where it cannot.
+    codec: Codec | None = None
+    #: Whether a call for this model (its name there) goes this way, where an API has several for one operation.
+    suits: Callable[[ModelRequest, str], bool] = lambda _request, _model: True
 
 
 def by_path(dialects: Iterable[Dialect]) -> dict[str, Dialect]:
     """The operation table's first column."""
     return {path: dialect for dialect in dialects for path in dialect.paths}
+
+
+def find_upstream(dialects: Iterable[Dialect], api: str, operation: str, model: str) -> Dialect:
+    """The dialect by which a model (its name there) is asked in an API, for a call of texts alone."""
+    plain = ModelRequest(operation=operation, model=model, raw=b"", body={})
+    return next(one for one in dialects if one.api == api and one.operation == operation and one.suits(plain, model))

@@ -4,17 +4,20 @@ from typing import Any
 
 from steelyard.base.errors import fault
 from steelyard.base.jsondoor import decode_object
+from steelyard.canon.conversation import SETTINGS
 from steelyard.canon.request import ModelRequest
-from steelyard.dialects import openai_errors
+from steelyard.dialects import openai_codec, openai_errors
+from steelyard.dialects.codec import Codec
 from steelyard.dialects.dialect import Dialect
 from steelyard.dialects.openai_fields import CHAT, check_fields, get_model, get_output_cap
 from steelyard.dialects.openai_messages import check_messages, mentions_json
+from steelyard.dialects.openai_pieces import PieceReader, PieceWriter
 from steelyard.dialects.openai_stream import OpenAITap
 from steelyard.dialects.openai_texts import rewrite_reply, rewrite_request
-from steelyard.dialects.openai_wire import encode_request, read_reply, rename_reply
+from steelyard.dialects.openai_wire import encode_request, read_reply, show_reply
 
 
-def decode(raw: bytes) -> ModelRequest:
+def decode(raw: bytes, _headers: dict[bytes, bytes]) -> ModelRequest:
     """A chat call from its body.
 
     Raises:
@@ -34,6 +37,7 @@ def decode(raw: bytes) -> ModelRequest:
         model=model,
         raw=raw,
         body=body,
+        settings=body,
         is_stream=body.get("stream") is True,
         wants_usage=stream_options.get("include_usage") is True,
         n=int(body.get("n") or 1),
@@ -46,32 +50,39 @@ def decode(raw: bytes) -> ModelRequest:
 
 def _features(body: dict[str, Any]) -> frozenset[str]:
     """What the call needs of a target, and the checks that span fields."""
-    needs = set()
+    needs = {need for field, need in _SWITCHES if body.get(field) is True}
     tools = body.get("tools")
     if tools:
         needs.add("tools")
-        if (body.get("n") or 1) != 1:
+    if (body.get("n") or 1) != 1:
+        if tools:
             raise fault("n_with_tools", param="n")
+        needs.add("n")
     _check_choice(body.get("tool_choice"), tools)
-    if body.get("enable_search") is True:
-        needs.add("search")
-    is_thinking = body.get("enable_thinking") is True
-    if is_thinking:
-        needs.add("thinking")
-    response_format = body.get("response_format") or {"type": "text"}
-    if response_format["type"] != "text" and is_thinking:
-        raise fault("json_mode_thinking", param="response_format")
-    if response_format["type"] == "json_object" and not mentions_json(body["messages"]):
-        raise fault("json_word_missing", param="response_format")
     if "audio" in (body.get("modalities") or ()):
         needs.add("audio")
         if body.get("stream") is not True:
             raise fault("audio_needs_stream", param="modalities")
-    if body.get("logprobs") is True:
-        needs.add("logprobs")
-    elif body.get("top_logprobs"):
+    if body.get("top_logprobs") and "logprobs" not in needs:
         raise fault("top_logprobs_range", param="top_logprobs")
+    needs |= _format_needs(body, is_thinking="thinking" in needs)
     return frozenset(needs)
+
+
+#: Fields that ask for an ability where they are true.
+_SWITCHES = (("enable_search", "search"), ("enable_thinking", "thinking"), ("logprobs", "logprobs"))
+
+
+def _format_needs(body: dict[str, Any], *, is_thinking: bool) -> set[str]:
+    response_format = body.get("response_format")
+    kind = "text" if response_format is None else response_format["type"]
+    if kind == "text":
+        return set()
+    if is_thinking:
+        raise fault("json_mode_thinking", param="response_format")
+    if kind == "json_object" and not mentions_json(body["messages"]):
+        raise fault("json_word_missing", param="response_format")
+    return {kind}
 
 
 def _check_choice(choice: Any, tools: Any) -> None:
@@ -83,16 +94,27 @@ def _check_choice(choice: Any, tools: Any) -> None:
 
 
 DIALECT = Dialect(
+    api="openai",
     operation="chat",
     paths=("/v1/chat/completions", "/compatible-mode/v1/chat/completions"),
     upstream_path="/chat/completions",
     decode=decode,
     encode=encode_request,
     read_reply=read_reply,
-    rename_reply=rename_reply,
+    show_reply=show_reply,
     open_tap=OpenAITap,
     rewrite_request=rewrite_request,
     rewrite_reply=rewrite_reply,
+    read_refusal=openai_errors.read_refusal,
     render_error=openai_errors.render,
-    render_stream_error=openai_errors.render_event,
+    codec=Codec(
+        read_request=openai_codec.read_request,
+        write_answer=openai_codec.write_answer,
+        write_request=openai_codec.write_request,
+        read_answer=openai_codec.read_answer,
+        open_reader=PieceReader,
+        open_writer=PieceWriter,
+        carries=SETTINGS,
+        lacks=frozenset({"server_tool"}),
+    ),
 )

@@ -8,10 +8,10 @@ from steelyard.dialects.dialect import Dialect
 from steelyard.dialects.openai_fields import SAMPLING, check_fields, get_model, get_output_cap
 from steelyard.dialects.openai_stream import OpenAITap
 from steelyard.dialects.openai_texts import rewrite_reply, rewrite_request
-from steelyard.dialects.openai_wire import encode_request, read_reply, rename_reply
+from steelyard.dialects.openai_wire import encode_request, read_reply, show_reply
 
 
-def decode(raw: bytes) -> ModelRequest:
+def decode(raw: bytes, _headers: dict[bytes, bytes]) -> ModelRequest:
     """A completions call from its body; a list of one prompt counts as that prompt.
 
     Raises:
@@ -34,6 +34,7 @@ def decode(raw: bytes) -> ModelRequest:
         model=model,
         raw=raw,
         body=body,
+        settings=body,
         is_stream=body.get("stream") is True,
         wants_usage=stream_options.get("include_usage") is True,
         n=int(body.get("n") or 1),
@@ -42,16 +43,17 @@ def decode(raw: bytes) -> ModelRequest:
 
 
 DIALECT = Dialect(
+    api="openai",
     operation="completions",
     paths=("/v1/completions", "/compatible-mode/v1/completions"),
     upstream_path="/completions",
     decode=decode,
     encode=encode_request,
     read_reply=read_reply,
-    rename_reply=rename_reply,
+    show_reply=show_reply,
     open_tap=OpenAITap,
     rewrite_request=rewrite_request,
     rewrite_reply=rewrite_reply,
+    read_refusal=openai_errors.read_refusal,
     render_error=openai_errors.render,
-    render_stream_error=openai_errors.render_event,
 )

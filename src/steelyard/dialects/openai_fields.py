@@ -19,7 +19,9 @@ def _number(field: str, slug: str, is_within: Callable[[float], bool]) -> Check:
     return check
 
 
-def _integer(field: str, slug: str, is_within: Callable[[int], bool], limit: object = "") -> Check:
+def integer(field: str, slug: str, is_within: Callable[[int], bool], limit: object = "") -> Check:
+    """A whole number within a range."""
+
     def check(value: Any) -> None:
         if not _is_whole(value):
             raise fault("parameter_type", param=field, field=field, type="Integer")
@@ -34,7 +36,9 @@ def _is_whole(value: Any) -> bool:
     return type(value) is int or (type(value) is float and value.is_integer())
 
 
-def _boolean(field: str) -> Check:
+def boolean(field: str) -> Check:
+    """True or false."""
+
     def check(value: Any) -> None:
         if type(value) is not bool:
             raise fault("parameter_type", param=field, field=field, type="Boolean")
@@ -73,7 +77,7 @@ def _stream_options(value: Any) -> None:
     _object("stream_options")(value)
     include = value.get("include_usage")
     if include is not None:
-        _boolean("stream_options.include_usage")(include)
+        boolean("stream_options.include_usage")(include)
 
 
 def _response_format(value: Any) -> None:
@@ -115,36 +119,36 @@ def _modalities(value: Any) -> None:
 
 
 def _positive(field: str, slug: str) -> Check:
-    return _integer(field, slug, lambda v: v >= 1, limit="model max")
+    return integer(field, slug, lambda v: v >= 1, limit="model max")
 
 
 SAMPLING: dict[str, Check] = {
     "temperature": _number("temperature", "temperature_range", lambda v: 0 <= v < 2),
     "top_p": _number("top_p", "top_p_range", lambda v: 0 < v <= 1),
-    "top_k": _integer("top_k", "top_k_range", lambda v: v >= 0),
+    "top_k": integer("top_k", "top_k_range", lambda v: v >= 0),
     "presence_penalty": _number("presence_penalty", "presence_penalty_range", lambda v: -2 <= v <= 2),
     "frequency_penalty": _number("frequency_penalty", "frequency_penalty_range", lambda v: -2 <= v <= 2),
     "repetition_penalty": _number("repetition_penalty", "repetition_penalty_range", lambda v: v > 0),
     "seed": _seed,
     "stop": _stop,
-    "stream": _boolean("stream"),
+    "stream": boolean("stream"),
     "stream_options": _stream_options,
-    "n": _integer("n", "n_range", lambda v: 1 <= v <= 4),
+    "n": integer("n", "n_range", lambda v: 1 <= v <= 4),
     "max_tokens": _positive("max_tokens", "max_tokens_range"),
 }
 
 CHAT: dict[str, Check] = {
     **SAMPLING,
     "max_completion_tokens": _positive("max_completion_tokens", "max_tokens_range"),
-    "logprobs": _boolean("logprobs"),
-    "top_logprobs": _integer("top_logprobs", "top_logprobs_range", lambda v: 0 <= v <= 5),
+    "logprobs": boolean("logprobs"),
+    "top_logprobs": integer("top_logprobs", "top_logprobs_range", lambda v: 0 <= v <= 5),
     "response_format": _response_format,
     "tools": _tools,
     "tool_choice": _tool_choice,
-    "parallel_tool_calls": _boolean("parallel_tool_calls"),
-    "enable_thinking": _boolean("enable_thinking"),
+    "parallel_tool_calls": boolean("parallel_tool_calls"),
+    "enable_thinking": boolean("enable_thinking"),
     "thinking_budget": _positive("thinking_budget", "thinking_budget_range"),
-    "enable_search": _boolean("enable_search"),
+    "enable_search": boolean("enable_search"),
     "modalities": _modalities,
 }
 

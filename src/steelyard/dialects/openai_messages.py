@@ -1,5 +1,6 @@
 """The checks of `messages`. Source: openai-compatible.md 3.2, errors.md 2.1."""
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -9,11 +10,16 @@ from steelyard.base.errors import fault
 ROLES = frozenset({"system", "developer", "user", "assistant", "tool"})
 MAX_DATA_URI_BYTES = 10_485_760
 _MEDIA = {"image_url": "image", "video_url": "video", "video": "video", "input_audio": "audio", "file": "file"}
+#: (part, where it stands, the kinds of media found so far)
+PartCheck = Callable[[Any, str, list[str]], None]
 _SCHEMES = ("http://", "https://", "data:", "oss://", "fileid://")
 
 
-def check_messages(messages: Any) -> tuple[int, frozenset[str]]:
+def check_messages(messages: Any, check_part: PartCheck | None = None) -> tuple[int, frozenset[str]]:
     """Checks a conversation.
+
+    Args:
+        check_part: another API's form of content parts.
 
     Returns:
         how many media parts it has, and what they need of a target.
@@ -36,7 +42,7 @@ def check_messages(messages: Any) -> tuple[int, frozenset[str]]:
             raise fault("role_invalid", param=f"messages[{index}].role")
         has_user = has_user or role == "user"
         open_calls = _follow_calls(message, role, open_calls, index)
-        _check_content(message, role, index, media)
+        _check_content(message, role, index, media, check_part or _check_part)
     if not has_user:
         raise fault("user_message_missing", param="messages")
     last = messages[-1]
@@ -74,7 +80,7 @@ def _call_ids(message: dict[str, Any], index: int) -> set[str]:
     return {call["id"] for call in calls}
 
 
-def _check_content(message: dict[str, Any], role: str, index: int, media: list[str]) -> None:
+def _check_content(message: dict[str, Any], role: str, index: int, media: list[str], check_part: PartCheck) -> None:
     content = message.get("content")
     if type(content) is str:
         return
@@ -86,7 +92,7 @@ def _check_content(message: dict[str, Any], role: str, index: int, media: list[s
     if type(content) is not list:
         raise fault("content_not_text", param=where)
     for part in content:
-        _check_part(part, where, media)
+        check_part(part, where, media)
 
 
 def _check_part(part: Any, where: str, media: list[str]) -> None:
@@ -100,10 +106,15 @@ def _check_part(part: Any, where: str, media: list[str]) -> None:
         raise fault("message_invalid", param=where, detail=f" ({where}: unknown part type)")
     media.append(need)
     if kind in ("image_url", "video_url"):
-        _check_link(part.get(kind), where)
+        check_link(part.get(kind), where)
 
 
-def _check_link(link: Any, where: str) -> None:
+def check_link(link: Any, where: str) -> None:
+    """A link to media.
+
+    Raises:
+        Fault: `media_url_invalid`, or `media_too_large` for data within the call.
+    """
     url = link.get("url") if type(link) is dict else link
     if type(url) is not str or not url.startswith(_SCHEMES):
         raise fault("media_url_invalid", param=where)

@@ -12,8 +12,8 @@ import msgspec
 from steelyard.base.errors import Fault
 from steelyard.base.jsondoor import encode
 from steelyard.canon.usage import Usage
-from steelyard.dialects.dialect import Cutter
-from steelyard.dialects.openai_errors import fault_in_event
+from steelyard.dialects.dialect import Showing
+from steelyard.dialects.openai_errors import fault_in_event, render_event
 from steelyard.dialects.openai_texts import StreamTexts
 
 _EVENT_END = re.compile(rb"\r?\n\r?\n")
@@ -44,13 +44,15 @@ def _whole(counts: object, name: str) -> int:
 class OpenAITap:
     """Implements `StreamTap` for `data:`-only event streams that end with `[DONE]`."""
 
-    __slots__ = ("_hide_usage", "_model", "_tail", "_texts", "error", "is_done", "pieces", "usage")
+    __slots__ = ("_hide_usage", "_model", "_request_id", "_tail", "_texts", "error", "is_done", "pieces", "usage")
 
-    def __init__(self, hide_usage: bool, model: str | None, cutter: Cutter | None = None) -> None:
+    def __init__(self, showing: Showing) -> None:
+        cutter, model = showing.cutter, showing.model
         #: Looks at texts, so every event must be decoded.
         self._texts = None if cutter is None else StreamTexts(cutter)
-        self._hide_usage = hide_usage
+        self._hide_usage = not showing.request.wants_usage
         self._model = None if model is None else b'"model":' + msgspec.json.encode(model)
+        self._request_id = showing.request_id
         self._tail = b""
         self.usage: Usage | None = None
         self.error: Fault | None = None
@@ -81,9 +83,17 @@ class OpenAITap:
         return self._events(chunk)
 
     def flush(self) -> bytes:
-        """An unterminated last event still counts."""
+        """An unterminated last event still counts; a missing end mark is put in where all the rest has come."""
         rest, self._tail = self._tail, b""
-        return self._events(rest + b"\n\n") if rest.strip() else b""
+        out = self._events(rest + b"\n\n") if rest.strip() else b""
+        if self.is_done or self.error is not None or self.usage is None:
+            return out
+        self.is_done = True
+        return out + b"data: [DONE]\n\n"
+
+    def fail(self, failure: Fault) -> bytes:
+        """See `StreamTap`."""
+        return render_event(failure, self._request_id)
 
     def _events(self, chunk: bytes) -> bytes:
         kept = [self._event(event) for event in _EVENT_END.split(chunk) if event.strip()]

@@ -6,7 +6,7 @@ from steelyard.base.errors import fault
 from steelyard.base.jsondoor import encode
 from steelyard.canon.request import ModelRequest
 from steelyard.canon.usage import Usage
-from steelyard.dialects.dialect import Reply
+from steelyard.dialects.dialect import Reply, Showing
 from steelyard.dialects.openai_errors import fault_in_event
 from steelyard.dialects.openai_stream import usage_from
 
@@ -103,8 +103,10 @@ def _read_loosely(body: bytes) -> Reply:
     return Reply(usage_from(counts) if isinstance(counts, dict) else None, answer_bytes=len(body))
 
 
-def rename_reply(body: bytes, model: str) -> bytes:
+def show_reply(body: bytes, showing: Showing) -> bytes:
     """The answer under the name that the caller used."""
+    if showing.model is None:
+        return body
     decoded = msgspec.json.decode(body)
-    decoded["model"] = model
+    decoded["model"] = showing.model
     return encode(decoded)

@@ -15,12 +15,12 @@ import msgspec
 
 from steelyard.base.clock import monotonic, now_us
 from steelyard.base.errors import Fault, fault
+from steelyard.canon.counting import estimate_prompt_tokens
 from steelyard.canon.grant import COUNT, Grant, Workspace
 from steelyard.canon.limits import TOKENS
 from steelyard.canon.model import Target
 from steelyard.canon.receipt import Receipt
 from steelyard.canon.request import ModelRequest
-from steelyard.policy.counting import estimate_prompt_tokens
 from steelyard.policy.limits import BUDGET, CALLS, FREE, POOL, RATE, REQUESTS, LeaseReply, Line, Wish, lines_for, refuse
 from steelyard.policy.pricing import hold_for
 

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 from steelyard.base import ids
 from steelyard.base.errors import Fault, fault
 from steelyard.canon.grant import Grant
-from steelyard.dialects import dashscope_errors, openai_errors, openai_models
+from steelyard.dialects import anthropic_errors, anthropic_messages, dashscope_errors, openai_errors, openai_models
 from steelyard.dialects.dialect import Dialect
 from steelyard.gateway.core import Core
 from steelyard.gateway.exchange import Headers
@@ -79,6 +79,10 @@ class AsgiExchange:
         """See `Exchange`."""
         self._messages.put_nowait({"type": "http.response.body", "body": data, "more_body": False})
         self._messages.put_nowait(None)
+
+    def break_off(self, data: bytes) -> None:
+        """See `Exchange`."""
+        self.end(data)
 
     def abort(self) -> None:
         """See `Exchange`: without a last part uvicorn cuts the connection."""
@@ -207,6 +211,12 @@ class App:
         return 200, kind, openai_models.encode_model(model)
 
 
+_RENDERERS: tuple[tuple[str | tuple[str, ...], Callable[[Fault, str], tuple[Headers, bytes]]], ...] = (
+    (dashscope_errors.PREFIX, dashscope_errors.render),
+    (anthropic_messages.PREFIXES, anthropic_errors.render),
+)
+
+
 def _is_public(path: str) -> bool:
     """Whether the gateway lets a request through without a key; the console checks its own session."""
     return path == "/" or path in PUBLIC_PATHS or path.startswith((*PUBLIC_PREFIXES, *SESSION_PREFIXES))
@@ -214,7 +224,7 @@ def _is_public(path: str) -> bool:
 
 def _renderer(path: str) -> Callable[[Fault, str], tuple[Headers, bytes]]:
     """Even a refusal speaks the caller's dialect."""
-    return dashscope_errors.render if path.startswith(dashscope_errors.PREFIX) else openai_errors.render
+    return next((render for prefixes, render in _RENDERERS if path.startswith(prefixes)), openai_errors.render)
 
 
 class _ClientLeft(Exception):

@@ -9,10 +9,12 @@ from typing import Protocol
 
 from steelyard.base.errors import Fault, fault
 from steelyard.canon.model import Target
+from steelyard.dialects.dialect import Wire
 from steelyard.gateway.exchange import Headers
 from steelyard.gateway.health import TargetHealth
 from steelyard.policy.retry import may_go_elsewhere
 from steelyard.upstream.pool import Broken, Connection, Flight, OriginPool, PoolError, TimedOut
+from steelyard.upstream.providers.kind import Forward
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,10 +22,12 @@ class Route:
     """What every call to one target by one dialect has in common, made once."""
 
     target: Target
+    wire: Wire
     origin: OriginPool
     head: bytes
     headers: Headers
     health: TargetHealth
+    forwards: tuple[Forward, ...] = ()
 
 
 class Traveller(Protocol):

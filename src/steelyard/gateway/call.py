@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from steelyard.base.clock import monotonic, now_us
 from steelyard.base.errors import Fault
+from steelyard.canon.counting import estimate_answer_tokens, estimate_prompt_tokens
 from steelyard.canon.grant import Grant
 from steelyard.canon.limits import TOKENS
 from steelyard.canon.model import Model, Target
@@ -14,7 +15,6 @@ from steelyard.gateway.allowance import Allowance, Allowances
 from steelyard.gateway.inspection import Inspection
 from steelyard.gateway.meter import CallSeries, Meter
 from steelyard.gateway.ports import Sink
-from steelyard.policy.counting import estimate_answer_tokens, estimate_prompt_tokens
 from steelyard.policy.limits import BUDGET, FREE, LeaseReply, refuse
 from steelyard.policy.pricing import cap_within, cost_micros, hold_for
 
@@ -41,7 +41,6 @@ class Call:
         "hold_micros",
         "hold_tokens",
         "inspection",
-        "inspection_header",
         "is_settled",
         "model",
         "operation",
@@ -72,8 +71,6 @@ class Call:
         self.allowance: Allowance | None = None
         #: What looks at the texts; None where nothing does.
         self.inspection: Inspection | None = None
-        #: What the caller asked of the vendor's own inspection, told on.
-        self.inspection_header: bytes | None = None
         self._taken: Sequence[int] = ()
         self._series: CallSeries
         self.first_at: float | None = None

@@ -112,15 +112,14 @@ class Core:
         self.admission.check(grant, dialect.operation, headers, exchange.client, exchange.path)
         self._networks.saw(grant.key_id, grant.workspace, self.admission.client_of(headers, exchange.client))
         _check_content_type(headers)
-        request = dialect.decode(exchange.body)
+        request = dialect.decode(exchange.body, headers)
         workspace = self.admission.snapshot.workspaces[grant.workspace]
         inspector = self._inspectors.find(workspace)
-        call.inspection_header = headers.get(INSPECTION_HEADER)
         if inspector is not None:
-            request = self._inspect(call, grant, request, dialect, inspector)
+            request = self._inspect(call, grant, request, dialect, inspector, headers.get(INSPECTION_HEADER))
         if grant.models:
             check_model(grant, request.model)
-        model, targets = resolve(self.admission.snapshot.models, request)
+        model, targets = resolve(self.admission.snapshot.models, request, self._relay.wires.codec_of)
         self._sink.check()
         client_id = headers.get(b"x-request-id")
         if client_id is not None:
@@ -141,10 +140,16 @@ class Core:
         self._go(call, grant, exchange, dialect)
 
     def _inspect(
-        self, call: Call, grant: Grant, request: ModelRequest, dialect: Dialect, inspector: "Inspector"
+        self,
+        call: Call,
+        grant: Grant,
+        request: ModelRequest,
+        dialect: Dialect,
+        inspector: "Inspector",
+        asked: bytes | None,
     ) -> ModelRequest:
         """The request as it may go on; what looks at the answer goes with the call."""
-        stages = stages_of(inspector, call.inspection_header)
+        stages = stages_of(inspector, asked)
 
         def note(stage: str, rule: str) -> None:
             self.meter.moderated(grant.workspace, request.model if request.model in models else UNKNOWN, stage)

@@ -44,6 +44,10 @@ class Exchange(Protocol):
         """The last part and the end mark."""
         ...
 
+    def break_off(self, data: bytes) -> None:
+        """The last part of an answer that is not whole: an error event in place of the rest."""
+        ...
+
     def abort(self) -> None:
         """Cuts the connection: the only honest end of a streamed answer that cannot be finished."""
         ...

@@ -176,6 +176,10 @@ class LaneExchange:
             return
         self._finish(b"%x\r\n%b\r\n0\r\n\r\n" % (len(data), data) if data else b"0\r\n\r\n")
 
+    def break_off(self, data: bytes) -> None:
+        """See `Exchange`."""
+        self.end(data)
+
     def _finish(self, last: bytes) -> None:
         self.response_complete = True
         self._protocol.transport.write(last)

@@ -15,9 +15,10 @@ import msgspec
 
 from steelyard.base.clock import monotonic
 from steelyard.base.errors import Fault, fault
+from steelyard.base.units import MICROS
 from steelyard.canon.usage import Usage
-from steelyard.dialects.dialect import Dialect
-from steelyard.dialects.openai_errors import read_refusal
+from steelyard.dialects.crossing import Crossing
+from steelyard.dialects.dialect import Dialect, Showing
 from steelyard.gateway.attempt import Attempt, Route
 from steelyard.gateway.call import ABANDONED, BROKEN, COMPLETED, Call, estimate_answer_tokens
 from steelyard.gateway.exchange import Exchange, Headers
@@ -136,10 +137,23 @@ class Journey:
 
     def headers(self, route: Route) -> Headers:
         """The head lines that say what answered."""
-        headers = [(b"x-request-id", self.call.request_id.encode()), *route.headers]
+        request_id = self.call.request_id.encode()
+        headers = [*[(name, request_id) for name in self.dialect.id_headers], *route.headers]
         if self.call.attempts > 1:
             headers[-1] = (b"x-steelyard-attempts", b"%d" % self.call.attempts)
+        if route.wire is not self.dialect:
+            assert isinstance(route.wire, Crossing)
+            dropped = route.wire.dropped(self.call.request)
+            if dropped:
+                headers.append((b"x-steelyard-dropped", ", ".join(dropped).encode()))
         return headers
+
+    def showing(self, route: Route) -> Showing:
+        """How the answer is shown."""
+        call = self.call
+        return Showing(
+            call.request, call.request_id, call.started_us // MICROS, self.shown_model(route), call.inspection
+        )
 
     def shown_model(self, route: Route) -> str | None:
         """The name to write into the answer, None where the upstream's is the caller's."""
@@ -156,7 +170,7 @@ class Journey:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             body = None
         provider = attempt.route.target.provider
-        return read_refusal(answer.status, answer.headers, body if isinstance(body, dict) else None, provider)
+        return attempt.route.wire.read_refusal(answer.status, answer.headers, body, provider)
 
 
 class Whole(Journey):
@@ -170,12 +184,11 @@ class Whole(Journey):
         answer = attempt.flight.answer
         if answer.status != 200:
             raise self.refusal(attempt)
-        reply = self.dialect.read_reply(answer.body)
+        route = attempt.route
+        reply = route.wire.read_reply(answer.body)
         if reply.error is not None:
             raise reply.error
-        route = attempt.route
-        shown = self.shown_model(route)
-        body = answer.body if shown is None else self.dialect.rename_reply(answer.body, shown)
+        body = route.wire.show_reply(answer.body, self.showing(route))
         attempt.report(None, self.relay.now())
         call = self.call
         call.target = route.target
@@ -260,7 +273,7 @@ class Stream(Journey):
         route, call = attempt.route, self.call
         call.target = route.target
         call.first_at = monotonic()
-        self.tap = self.dialect.open_tap(not call.request.wants_usage, self.shown_model(route), call.inspection)
+        self.tap = route.wire.open_tap(self.showing(route))
         assert attempt.connection is not None
         self.exchange.on_pressure = attempt.connection.pause
         self.exchange.start(200, _SSE_HEADERS + self.headers(route))
@@ -298,8 +311,6 @@ class Stream(Journey):
         out = self.tap.flush()
         if self.tap.is_done or self.tap.error is not None:
             self._end(out)
-        elif self.tap.usage is not None:
-            self._end(out + b"data: [DONE]\n\n")
         else:
             if out:
                 self.exchange.write(out)
@@ -313,16 +324,16 @@ class Stream(Journey):
             self._settle(200 if failure is None else failure.status, failure, COMPLETED if failure is None else BROKEN)
         except Fault as problem:
             # not recorded, so not finished: the client learns of it in place of the end mark
-            self.exchange.end(self.dialect.render_stream_error(problem, self.call.request_id))
+            self.exchange.break_off(self.tap.fail(problem))
             return
-        self.exchange.end(out)
+        (self.exchange.end if failure is None else self.exchange.break_off)(out)
 
     def _break_off(self, failure: Fault) -> None:
         """Tells the client in the stream that there will be no more."""
         self.is_ended = True
         with contextlib.suppress(Fault):
             self._settle(failure.status, failure, BROKEN)
-        self.exchange.end(self.dialect.render_stream_error(failure, self.call.request_id))
+        self.exchange.break_off(self.tap.fail(failure))
 
     def abandon(self) -> None:
         """See `Journey`."""

@@ -86,9 +86,13 @@ class RecordingExchange:
     def end(self, data: bytes = b"") -> None:
         """See `Exchange`."""
         self._take(data)
-        # an error event in place of the end mark is no whole answer
-        self._is_whole = b"[DONE]" in data
+        self._is_whole = True
         self._inner.end(data)
+        self._on_end(self)
+
+    def break_off(self, data: bytes) -> None:
+        """See `Exchange`."""
+        self._inner.break_off(data)
         self._on_end(self)
 
     def abort(self) -> None:

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 
 from steelyard.base.clock import monotonic
 from steelyard.base.errors import Fault, fault
-from steelyard.canon.model import Target
-from steelyard.dialects.dialect import Dialect
+from steelyard.canon.model import PASS, Target
+from steelyard.dialects.crossing import Wires
+from steelyard.dialects.dialect import Dialect, Wire
 from steelyard.gateway.attempt import Attempt, Route
 from steelyard.gateway.call import Call
 from steelyard.gateway.exchange import Exchange
@@ -21,7 +22,8 @@ from steelyard.gateway.meter import Meter
 from steelyard.policy.retry import backoff_s, may_go_elsewhere, may_repeat
 from steelyard.policy.routing import choose
 from steelyard.upstream.pool import ConnectError, Connection, Pool, parse_origin
-from steelyard.upstream.providers.openai import request_head
+from steelyard.upstream.providers.kind import Forward, request_head
+from steelyard.upstream.providers.kinds import BY_API
 
 #: A local engine may be loading or restarting: calls wait this long for it.
 ENGINE_WAIT_S = 30.0
@@ -36,10 +38,11 @@ _random = random.random
 class Relay:
     """Carries calls to targets over one pool."""
 
-    def __init__(self, pool: Pool, meter: Meter) -> None:
+    def __init__(self, pool: Pool, meter: Meter, wires: Wires) -> None:
+        self.wires = wires
         self._pool = pool
         self._meter = meter
-        self._routes: dict[tuple[int, str], Route] = {}
+        self._routes: dict[tuple[int, int, bool], Route] = {}
         #: By what a target is, since its object is new with every snapshot; and by the object, which is quicker.
         self._health: dict[tuple[str, str, str], TargetHealth] = {}
         self._health_by_id: dict[int, tuple[Target, TargetHealth]] = {}
@@ -52,23 +55,29 @@ class Relay:
 
     # routes
 
-    def _route(self, target: Target, dialect: Dialect) -> Route:
-        # hashing a target's every field would cost more than the rest of the look-up; the route keeps the target alive,
-        # so its id stays its own
-        key = (id(target), dialect.upstream_path)
+    def _route(self, call: Call, target: Target, dialect: Dialect) -> Route:
+        request = call.request
+        wire: Wire = dialect
+        if target.api != dialect.api:
+            passes = call.model.unsupported == PASS
+            wire = self.wires.find(dialect, request, target.api, target.model, passes=passes)
+        # hashing a target's every field would cost more than the rest of the look-up; the route keeps the target and the wire
+        # alive, so their ids stay their own
+        key = (id(target), id(wire), request.is_stream)
         route = self._routes.get(key)
         if route is None:
-            route = self._make_route(target, dialect)
+            route = self._make_route(target, wire, is_stream=request.is_stream)
             if len(self._routes) >= MAX_ROUTES:
                 self._routes.clear()
             self._routes[key] = route
         return route
 
-    def _make_route(self, target: Target, dialect: Dialect) -> Route:
-        origin = parse_origin(target.base_url)
-        head = request_head(target, origin, dialect.upstream_path)
+    def _make_route(self, target: Target, wire: Wire, *, is_stream: bool) -> Route:
+        origin, kind = parse_origin(target.base_url), BY_API[target.api]
+        head = request_head(kind, target, origin, wire.upstream_path, is_stream=is_stream)
         headers = [(b"x-steelyard-target", target.label.encode()), (b"x-steelyard-attempts", b"1")]
-        return Route(target, self._pool.origin(origin), head, headers, self.health(target))
+        forwards = () if target.is_local else kind.forwards
+        return Route(target, wire, self._pool.origin(origin), head, headers, self.health(target), forwards)
 
     def health(self, target: Target) -> TargetHealth:
         """What is known of a target."""
@@ -96,14 +105,14 @@ class Relay:
         """
         targets = call.targets
         if len(targets) == 1:
-            route = self._route(targets[0], dialect)
+            route = self._route(call, targets[0], dialect)
             if not route.health.is_available and not self._may_be_asked_anyway(route.health):
                 raise self._unavailable(targets)
         else:
             chosen = self._pick(call, targets)
             if chosen is None:
                 raise self._unavailable(targets)
-            route = self._route(chosen, dialect)
+            route = self._route(call, chosen, dialect)
         journey = (Stream if call.request.is_stream else Whole)(self, call, exchange, dialect, conclude)
         exchange.on_disconnect = journey.on_gone
         if call.model.hedge_after_s is not None and len(targets) > 1:
@@ -149,10 +158,10 @@ class Relay:
         request, target = call.request, route.target
         # an engine host answers under any name, so nothing need be rewritten on the way back
         name = request.model if target.is_local else target.model
-        body = journey.dialect.encode(request, name, call.output_cap_for(target))
+        body = route.wire.encode(request, name, call.output_cap_for(target))
         head = b"%bX-Request-Id: %b\r\nContent-Length: %d\r\n\r\n" % (route.head, call.request_id.encode(), len(body))
-        if call.inspection_header is not None and not target.is_local:
-            head = b"%bX-DashScope-DataInspection: %b\r\n\r\n" % (head[:-2], call.inspection_header)
+        if route.forwards:
+            head = _forward(head, route.forwards, journey.exchange.headers)
         give_up_at = min(call.give_up_at, attempt.began + target.total_timeout_s)
         attempt.launch(
             connection, head + body, self._loop, is_stream=journey.is_stream, is_reused=is_reused, give_up_at=give_up_at
@@ -206,7 +215,7 @@ class Relay:
         untried = [one for one in call.targets if not call.has_tried(one)]
         chosen = choose(call.model, untried, self.health, _random) if untried else None
         if chosen is not None:
-            self._send(journey, self._route(chosen, journey.dialect))
+            self._send(journey, self._route(call, chosen, journey.dialect))
             return True
         if not may_repeat(failure):
             return False
@@ -222,7 +231,7 @@ class Relay:
             # the breaker has opened meanwhile: what the last attempt said is the better answer
             journey.finish(failure)
         else:
-            self._send(journey, self._route(chosen, journey.dialect))
+            self._send(journey, self._route(journey.call, chosen, journey.dialect))
 
     def _hedge(self, journey: Journey) -> None:
         """Asks a second target where the first has not answered yet."""
@@ -234,4 +243,13 @@ class Relay:
         others = [one for one in call.targets if id(one) not in asked and not call.has_tried(one)]
         chosen = choose(call.model, others, self.health, _random) if others else None
         if chosen is not None:
-            self._send(journey, self._route(chosen, journey.dialect))
+            self._send(journey, self._route(call, chosen, journey.dialect))
+
+
+def _forward(head: bytes, forwards: tuple[Forward, ...], headers: dict[bytes, bytes]) -> bytes:
+    """A request head with what goes along of the caller's headers."""
+    for one in forwards:
+        value = headers.get(one.name, one.default)
+        if value:
+            head = b"%b%b: %b\r\n\r\n" % (head[:-2], one.shown, value)
+    return head

@@ -9,7 +9,7 @@ MAX_BACKOFF_S = 8.0
 #: An upstream that asks for a longer pause is not waited for: the caller is told.
 MAX_WAIT_S = 20.0
 #: Failures of one target that say nothing of the others, though the same target would fail again.
-_ELSEWHERE = frozenset({"provider_refused_key", "model_not_found"})
+_ELSEWHERE = frozenset({"provider_refused_key", "model_not_found", "arrearage"})
 
 
 def may_go_elsewhere(failure: Fault) -> bool:

@@ -4,8 +4,10 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from steelyard.base.errors import Fault, fault
-from steelyard.canon.model import FASTEST, Model, Target
+from steelyard.canon.model import CAREFUL, FASTEST, REFUSE, Model, Target
 from steelyard.canon.request import ModelRequest
+from steelyard.dialects.codec import Codec
+from steelyard.dialects.crossing import uncarried
 
 _MEDIA = frozenset({"image", "audio", "video", "file"})
 #: What a target lacks -> the row that says so.
@@ -14,6 +16,13 @@ _REFUSALS = {
     "search": "search_not_supported",
     "thinking": "thinking_not_supported",
     **dict.fromkeys(_MEDIA, "content_not_text"),
+}
+#: What is needed -> the field that says so.
+_FIELDS = {
+    "search": "enable_search",
+    "json_object": "response_format",
+    "json_schema": "response_format",
+    "server_tool": "tools",
 }
 _NO_MODEL = " This server has no model yet: `steelyard models pull` gets the embedded one, [providers] adds a vendor's."
 
@@ -32,7 +41,11 @@ class Health(Protocol):
         ...
 
 
-def resolve(models: dict[str, Model], request: ModelRequest) -> tuple[Model, tuple[Target, ...]]:
+#: (API, operation) -> what its wire can carry; None where it has no such operation.
+CodecOf = Callable[[str, str], Codec | None]
+
+
+def resolve(models: dict[str, Model], request: ModelRequest, codec_of: CodecOf) -> tuple[Model, tuple[Target, ...]]:
     """The model of a call, and those of its targets that can honour every field of it.
 
     Raises:
@@ -43,23 +56,23 @@ def resolve(models: dict[str, Model], request: ModelRequest) -> tuple[Model, tup
         raise fault("model_not_found", model=_shown(request.model), param="model", detail="" if models else _NO_MODEL)
     targets = model.targets
     if len(targets) == 1:
-        refusal = refuse(targets[0], request)
+        refusal = refuse(model, targets[0], request, codec_of)
         if refusal is not None:
             raise refusal
         return model, targets
     for target in targets:
-        if refuse(target, request) is not None:
+        if refuse(model, target, request, codec_of) is not None:
             break
     else:
         return model, targets
-    able = tuple(target for target in targets if refuse(target, request) is None)
+    able = tuple(target for target in targets if refuse(model, target, request, codec_of) is None)
     if not able:
         # the first target is the one that the route prefers: what it lacks is the most useful to know
-        raise refuse(targets[0], request) or fault("internal_error")
+        raise refuse(model, targets[0], request, codec_of) or fault("internal_error")
     return model, able
 
 
-def refuse(target: Target, request: ModelRequest) -> Fault | None:
+def refuse(model: Model, target: Target, request: ModelRequest, codec_of: CodecOf) -> Fault | None:
     """Why a target cannot take a call; None where it can."""
     if request.operation not in target.operations:
         return fault("model_operation_mismatch", model=request.model, operation=request.operation, param="model")
@@ -68,9 +81,26 @@ def refuse(target: Target, request: ModelRequest) -> Fault | None:
             slug = _REFUSALS.get(need)
             if slug is not None:
                 return fault(slug, model=request.model)
+    if request.api != target.api and model.unsupported in (CAREFUL, REFUSE):
+        field = _uncarried(model, target, request, codec_of)
+        if field is not None:
+            return fault("not_carried", model=request.model, api=target.api, field=field, param=field)
     limit = target.max_output_tokens
     if limit is not None and request.output_cap_tokens is not None and request.output_cap_tokens > limit:
         return fault("max_tokens_range", limit=limit, param="max_tokens")
+    return None
+
+
+def _uncarried(model: Model, target: Target, request: ModelRequest, codec_of: CodecOf) -> str | None:
+    """What a call has that the target's API has no place for and that may not be left out; None where there is no such thing."""
+    codec = codec_of(target.api, request.operation)
+    if codec is None:
+        return request.operation
+    lacked = request.needs & codec.lacks
+    if lacked:
+        return _FIELDS.get(min(lacked), min(lacked))
+    if model.unsupported == REFUSE:
+        return next(iter(uncarried(codec, request)), None)
     return None
 
 

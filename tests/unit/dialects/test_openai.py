@@ -7,7 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from steelyard.base.errors import Fault
+from steelyard.canon.request import ModelRequest
 from steelyard.dialects import openai_chat, openai_completions, openai_errors, openai_wire
+from steelyard.dialects.dialect import Showing
 from steelyard.dialects.openai_stream import OpenAITap
 
 HI = [{"role": "user", "content": "hi"}]
@@ -19,7 +21,7 @@ def chat(**fields: object) -> bytes:
 
 def slug_of(raw: bytes) -> str:
     with pytest.raises(Fault) as caught:
-        openai_chat.decode(raw)
+        openai_chat.decode(raw, {})
     return caught.value.slug
 
 
@@ -76,34 +78,34 @@ def test_what_policy_needs_is_read() -> None:
     raw = chat(
         max_tokens=5, max_completion_tokens=7.0, n=2, stream=True, stream_options={"include_usage": True}, foo=[1]
     )
-    request = openai_chat.decode(raw)
+    request = openai_chat.decode(raw, {})
     assert (request.output_cap_tokens, request.n, request.is_stream, request.wants_usage) == (7, 2, True, True)
     assert request.body["foo"] == [1]
     image = {"type": "image_url", "image_url": {"url": "https://x/a.png"}}
     needs = openai_chat.decode(
-        chat(messages=[{"role": "user", "content": [image]}], enable_search=True, logprobs=True)
+        chat(messages=[{"role": "user", "content": [image]}], enable_search=True, logprobs=True), {}
     ).needs
     assert needs == {"image", "search", "logprobs"}
 
 
 def test_prompt_bound_is_never_below_the_bytes() -> None:
     """No tokenizer makes more tokens than bytes."""
-    request = openai_chat.decode(chat(messages=[{"role": "user", "content": "汉" * 100}]))
+    request = openai_chat.decode(chat(messages=[{"role": "user", "content": "汉" * 100}]), {})
     assert request.prompt_bound_tokens() >= 300
 
 
 def test_upstream_body_is_the_callers_own_where_nothing_changes() -> None:
     """Same bytes; usage is spliced in for streams; a renamed model or a cap is encoded anew, unknown fields kept."""
     raw = chat(foo=1)
-    assert openai_wire.encode_request(openai_chat.decode(raw), "m", None) == raw
-    streamed = json.loads(openai_wire.encode_request(openai_chat.decode(chat(stream=True, foo=1)), "m", None))
+    assert openai_wire.encode_request(openai_chat.decode(raw, {}), "m", None) == raw
+    streamed = json.loads(openai_wire.encode_request(openai_chat.decode(chat(stream=True, foo=1), {}), "m", None))
     assert streamed == {**json.loads(chat(stream=True, foo=1)), "stream_options": {"include_usage": True}}
     off = chat(stream=True, stream_options={"include_usage": False, "x": 1})
-    assert json.loads(openai_wire.encode_request(openai_chat.decode(off), "m", None))["stream_options"] == {
+    assert json.loads(openai_wire.encode_request(openai_chat.decode(off, {}), "m", None))["stream_options"] == {
         "include_usage": True,
         "x": 1,
     }
-    renamed = json.loads(openai_wire.encode_request(openai_chat.decode(raw), "other", 9))
+    renamed = json.loads(openai_wire.encode_request(openai_chat.decode(raw, {}), "other", 9))
     assert (renamed["model"], renamed["max_tokens"], renamed["foo"]) == ("other", 9, 1)
 
 
@@ -124,7 +126,7 @@ def test_whole_answers() -> None:
     for bad in (b"", b"<html>", b"[]", b"{}", b'{"choices":null}'):
         with pytest.raises(Fault):
             openai_wire.read_reply(bad)
-    assert json.loads(openai_wire.rename_reply(b'{"model":"a","choices":[]}', "b"))["model"] == "b"
+    assert json.loads(openai_wire.show_reply(b'{"model":"a","choices":[]}', showing(model="b")))["model"] == "b"
 
 
 USAGE = b'data: {"id":"1","model":"v","choices":[],"usage":{"prompt_tokens":9,"completion_tokens":3}}\n\n'
@@ -137,8 +139,13 @@ STREAM = (
 )
 
 
+def showing(*, hide: bool = False, model: str | None = None) -> Showing:
+    asked = ModelRequest(operation="chat", model="asked", raw=b"{}", body={}, wants_usage=not hide)
+    return Showing(asked, "id", 1, model)
+
+
 def relay(chunks: list[bytes], *, hide: bool, model: str | None = None) -> tuple[bytes, OpenAITap]:
-    tap = OpenAITap(hide, model)
+    tap = OpenAITap(showing(hide=hide, model=model))
     out = b"".join(tap.feed(chunk) for chunk in chunks)
     return out + tap.flush(), tap
 
@@ -189,10 +196,10 @@ def test_errors_in_streams_are_seen() -> None:
 
 def test_completions_requests() -> None:
     """A list of one is that one; lists and token ids are refused."""
-    assert openai_completions.decode(b'{"model":"m","prompt":["x"]}').body["prompt"] == "x"
+    assert openai_completions.decode(b'{"model":"m","prompt":["x"]}', {}).body["prompt"] == "x"
     for prompt in (b"[1,2]", b'["a","b"]', b"5", b"[]"):
         with pytest.raises(Fault) as caught:
-            openai_completions.decode(b'{"model":"m","prompt":' + prompt + b"}")
+            openai_completions.decode(b'{"model":"m","prompt":' + prompt + b"}", {})
         assert caught.value.slug == "prompt_type"
 
 

@@ -17,6 +17,8 @@ from steelyard.canon.model import Model, Target
 from steelyard.canon.receipt import Receipt
 from steelyard.canon.snapshot import Snapshot
 from steelyard.dialects import openai_chat
+from steelyard.dialects.crossing import Wires
+from steelyard.dialects.table import DIALECTS
 from steelyard.gateway.admission import Admission
 from steelyard.gateway.allowance import Allowances
 from steelyard.gateway.core import Core
@@ -104,7 +106,16 @@ def make_core(pool: Pool, sink: Sink, port: int) -> Core:
     admission.fresh_at = monotonic()
     admission._cache[digest(KEY)] = Grant(key_id="k", workspace="w")
     meter = Meter(Registry())
-    return Core(admission, Allowances(None), Relay(pool, meter), sink, meter, None, Audit(), max_body_bytes=10**6)  # type: ignore[arg-type]
+    return Core(
+        admission,
+        Allowances(None),
+        Relay(pool, meter, Wires(DIALECTS)),
+        sink,
+        meter,
+        None,
+        Audit(),
+        max_body_bytes=10**6,
+    )  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,10 @@ TARGET = Target(
 )
 
 
+def NO_CODECS(api: str, operation: str) -> None:  # noqa: N802 - stands for a table
+    return None
+
+
 def request(**fields: object) -> ModelRequest:
     return ModelRequest(operation="chat", model="m", raw=b"x" * 100, body={}, **fields)  # type: ignore[arg-type]
 
@@ -67,16 +71,19 @@ def test_networks() -> None:
 def test_routing() -> None:
     """Unknown names, unfit operations and unmet needs are refused with the documented rows."""
     models = {"m": Model(name="m", targets=(TARGET,))}
-    assert routing.resolve(models, request())[1] == (TARGET,)
-    assert slug(routing.resolve, {}, request()) == "model_not_found"
+    assert routing.resolve(models, request(), NO_CODECS)[1] == (TARGET,)
+    assert slug(routing.resolve, {}, request(), NO_CODECS) == "model_not_found"
     only_chat = Target(provider="p", model="m", base_url="http://x", operations=("completions",))
-    assert slug(routing.resolve, {"m": Model(name="m", targets=(only_chat,))}, request()) == "model_operation_mismatch"
+    assert (
+        slug(routing.resolve, {"m": Model(name="m", targets=(only_chat,))}, request(), NO_CODECS)
+        == "model_operation_mismatch"
+    )
     for need, row in {
         "tools": "tools_not_supported",
         "search": "search_not_supported",
         "image": "content_not_text",
     }.items():
-        assert slug(routing.resolve, models, request(needs=frozenset({need}))) == row
+        assert slug(routing.resolve, models, request(needs=frozenset({need})), NO_CODECS) == row
 
 
 def test_cost_is_rounded_up_once() -> None:

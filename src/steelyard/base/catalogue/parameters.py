@@ -35,7 +35,32 @@ ROWS: tuple[Row, ...] = (
         ("`seed` lies outside 0 to 2147483647.", "seed 超出 0 到 2147483647。"),
         _INTO_RANGE,
         code="invalid_value",
-        aliases=("-1 is lesser than the minimum of 0 - 'seed'", "Range of seed should be [0, 9223372036854775807]"),
+        aliases=("-1 is lesser than the minimum of 0 - 'seed'",),
+    ),
+    bad_parameter(
+        "seed_range_native",
+        "Range of seed should be [0, 9223372036854775807]",
+        ("`seed` lies outside 0 to 9223372036854775807.", "seed 超出 0 到 9223372036854775807。"),
+        _INTO_RANGE,
+        code="invalid_value",
+    ),
+    bad_parameter(
+        "field_missing",
+        "{field}: Field required",
+        ("A required field is absent.", "缺少必填字段。"),
+        ("Send the field that the message names.", "补上提示中的字段。"),
+    ),
+    bad_parameter(
+        "not_carried",
+        "The model `{model}` is served over the {api} API here, which has no place for `{field}`.",
+        (
+            "The call came by one API, the model is behind another, and the field cannot be said there.",
+            "请求所用的 API 与模型上游的 API 不同，该字段在上游没有对应项。",
+        ),
+        (
+            "Leave the field out, call a model whose provider takes it, or let the route drop it (`routes set --unsupported drop`).",
+            "去掉该字段、换用支持它的模型，或让路由忽略它（`routes set --unsupported drop`）。",
+        ),
     ),
     bad_parameter(
         "seed_type",

@@ -2,13 +2,25 @@
 
 from steelyard.base.errors import fault
 from steelyard.upstream.pool import parse_origin
+from steelyard.upstream.providers.kinds import KINDS
 from steelyard.upstream.providers.public import get_vendors
 
-#: Kinds of provider, by the wire that they speak. Another steelyard speaks the OpenAI wire too.
-KINDS = ("openai", "steelyard")
+
+def kind_of(vendor: str, kind: str) -> str:
+    """The kind that is meant: the one named, else the vendor's own.
+
+    Raises:
+        Fault: there is no such kind.
+    """
+    if not kind:
+        row = get_vendors().get(vendor)
+        return "openai" if row is None else row.kind
+    if kind not in KINDS:
+        raise fault("parameter_invalid", detail=f"kind must be one of {', '.join(KINDS)}.", param="kind")
+    return kind
 
 
-def base_url_of(vendor: str, region: str, base_url: str) -> str:
+def base_url_of(vendor: str, region: str, base_url: str, kind: str) -> str:
     """The address that is meant. An operator's address may be private.
 
     Raises:
@@ -19,12 +31,15 @@ def base_url_of(vendor: str, region: str, base_url: str) -> str:
         if row is None:
             known = ", ".join(sorted(get_vendors()))
             raise fault("parameter_invalid", detail=f"There is no vendor {vendor!r}; known: {known}.", param="vendor")
-        found = row.base_url(region)
-        if found is None:
-            known = ", ".join(row.regions)
+        regions = row.regions_of(kind)
+        found = regions.get(region or next(iter(regions), ""))
+        if found is None and not base_url:
+            known = ", ".join(regions)
             detail = f"{vendor} has no region {region!r}; known: {known}."
-            raise fault("parameter_invalid", detail=detail, param="region")
-        base_url = base_url or found
+            if not regions:
+                detail = f"{vendor} has no address for kind {kind!r}; name one with base_url."
+            raise fault("parameter_invalid", detail=detail, param="region" if regions else "kind")
+        base_url = base_url or found or ""
     try:
         if not base_url.startswith(("http://", "https://")) or any(character.isspace() for character in base_url):
             raise ValueError

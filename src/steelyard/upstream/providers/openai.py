@@ -1,24 +1,11 @@
-"""Any OpenAI-compatible upstream, an engine host included."""
+"""Any OpenAI-compatible upstream, an engine host and another steelyard included."""
 
-from steelyard.canon.model import Target
-from steelyard.upstream.pool import Origin
+from steelyard.upstream.providers.kind import Forward, Kind
 
+#: Model Studio takes these on its compatible paths too; others ignore them.
+DASHSCOPE_HEADERS = (
+    Forward(b"x-dashscope-datainspection", b"X-DashScope-DataInspection"),
+    Forward(b"x-dashscope-ossresourceresolve", b"X-DashScope-OssResourceResolve"),
+)
 
-def request_head(target: Target, origin: Origin, path: str) -> bytes:
-    """The part of the request head that is the same for every call to a target; length and id are added per call."""
-    lines = [
-        f"POST {origin.prefix}{path} HTTP/1.1",
-        f"Host: {origin.host_header}",
-        "Content-Type: application/json",
-        "Accept: application/json, text/event-stream",
-        "User-Agent: steelyard",
-    ]
-    if target.api_key:
-        lines.append(f"Authorization: Bearer {target.api_key}")
-    head = "\r\n".join(lines)
-    if "\n" in target.api_key or "\r" in target.base_url:
-        raise ValueError("line breaks in a provider's key or base_url")
-    return head.encode() + b"\r\n"
-
-
-PROVIDER = request_head
+PROVIDER = Kind(api="openai", operations=("chat", "completions"), forwards=DASHSCOPE_HEADERS)

@@ -21,10 +21,14 @@ class Vendor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     regions: dict[str, str]
     site: str = ""
     env: str = ""
+    #: The kind that `regions` are for.
+    kind: str = "openai"
+    #: Other kinds that it can be asked by: kind -> regions.
+    kinds: dict[str, dict[str, str]] = {}
 
-    def base_url(self, region: str) -> str | None:
-        """The address of a region, the default one's where none is named; None where there is no such region."""
-        return self.regions.get(region or next(iter(self.regions)))
+    def regions_of(self, kind: str) -> dict[str, str]:
+        """Its addresses for a kind; empty where it has none."""
+        return self.regions if kind == self.kind else self.kinds.get(kind, {})
 
 
 class ListPrice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
