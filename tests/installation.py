@@ -167,9 +167,38 @@ first_byte_timeout_s = 3
 chunk_timeout_s = 3
 breaker = false
 
+[providers.fake-native]
+kind = "dashscope"
+base_url = "http://127.0.0.1:{vendor.port}/api/v1"
+api_key = "vendor-secret"
+first_byte_timeout_s = 3
+chunk_timeout_s = 3
+breaker = false
+models = []
+
+[providers.fake-messages]
+kind = "anthropic"
+base_url = "http://127.0.0.1:{vendor.port}"
+api_key = "vendor-secret"
+first_byte_timeout_s = 3
+chunk_timeout_s = 3
+breaker = false
+models = []
+
 [models."fake"]
 targets = [{{provider = "fake"}}]
 max_attempts = 1
+unsupported = "pass"
+
+[models."fake-native"]
+targets = [{{provider = "fake-native"}}]
+max_attempts = 1
+unsupported = "pass"
+
+[models."fake-messages"]
+targets = [{{provider = "fake-messages"}}]
+max_attempts = 1
+unsupported = "pass"
 
 [models."priced"]
 targets = [{{provider = "fake", model = "vendor-model"}}]

@@ -24,7 +24,9 @@ def judged(served: Served, embedded: Served) -> dict[str, str]:
     return {**clean, "STEELYARD_JUDGED": json.dumps(targets)}
 
 
-@pytest.mark.parametrize("file", ["test_openai_sdk.py", "test_langchain.py"])
+@pytest.mark.parametrize(
+    "file", ["test_openai_sdk.py", "test_langchain.py", "test_dashscope_sdk.py", "test_anthropic_sdk.py"]
+)
 def test_python_sdk(judged: dict[str, str], file: str) -> None:
     """Every check in the judge's file passes."""
     command = [str(CLIENTS / "bin/python"), "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", "/dev/null"]

@@ -11,22 +11,38 @@ import pytest
 
 from installation import Installation, Served, Vendor, vendor_config
 from steelyard.control.keys import OPERATIONS
+from steelyard.dialects.table import DIALECTS
 
 HI = [{"role": "user", "content": "hi"}]
-#: operation -> method, path, body; every operation of the program must be here
-REQUESTS: dict[str, tuple[str, str, dict[str, Any] | None]] = {
-    "chat": ("POST", "/v1/chat/completions", {"model": "fake", "messages": HI}),
-    "completions": ("POST", "/v1/completions", {"model": "fake", "prompt": "hi"}),
-    "models": ("GET", "/v1/models", None),
-    "tokens": ("POST", "/api/v1/tokens", None),
+#: (API, operation) -> a body that is answered; every wire operation of the program must be here
+BODIES: dict[tuple[str, str], dict[str, Any]] = {
+    ("openai", "chat"): {"model": "fake", "messages": HI},
+    ("openai", "completions"): {"model": "fake", "prompt": "hi"},
+    ("dashscope", "chat"): {"model": "fake", "input": {"messages": HI}, "parameters": {}},
+    ("anthropic", "chat"): {"model": "fake", "max_tokens": 9, "messages": HI},
 }
+
+
+@dataclass(frozen=True)
+class Request:
+    """One way to ask for an operation."""
+
+    api: str
+    method: str
+    path: str
+    body: dict[str, Any] | None = None
+
+
+#: operation -> every way to ask for it
+REQUESTS: dict[str, list[Request]] = {
+    "models": [Request("openai", "GET", prefix + "/models") for prefix in ("/v1", "/compatible-mode/v1")],
+    "tokens": [Request("dashscope", "POST", "/api/v1/tokens")],
+}
+for one in DIALECTS:
+    body = BODIES[one.api, one.operation]
+    REQUESTS.setdefault(one.operation, []).extend(Request(one.api, "POST", path, body) for path in one.paths)
 #: Operations that name a model.
-WITH_MODEL = ("chat", "completions")
-PREFIXES = {
-    "chat": ("/v1", "/compatible-mode/v1"),
-    "completions": ("/v1", "/compatible-mode/v1"),
-    "models": ("/v1", "/compatible-mode/v1"),
-}
+WITH_MODEL = tuple({one.operation for one in DIALECTS})
 
 
 @dataclass(frozen=True)
@@ -135,19 +151,23 @@ def test_every_operation_is_in_the_matrix() -> None:
     assert set(REQUESTS) == set(OPERATIONS)
 
 
-def ask(served: Served, operation: str, credential: str) -> list[httpx.Response]:
-    """The operation on every path that it has."""
-    method, path, body = REQUESTS[operation]
-    suffix = path.removeprefix("/v1")
-    paths = [prefix + suffix for prefix in PREFIXES.get(operation, ())] or [path]
+def ask(served: Served, operation: str, credential: str) -> list[tuple[str, httpx.Response]]:
+    """The operation in every way that it can be asked for: the API and its answer."""
     headers = {"Authorization": f"Bearer {credential}"}
-    return [httpx.request(method, served.origin + one, headers=headers, json=body, timeout=10) for one in paths]
+    return [
+        (one.api, httpx.request(one.method, served.origin + one.path, headers=headers, json=one.body, timeout=10))
+        for one in REQUESTS[operation]
+    ]
 
 
-def check(answer: httpx.Response, operation: str, status: int, code: str, native_code: str) -> None:
+def check(api: str, answer: httpx.Response, status: int, code: str, native_code: str) -> None:
     body = answer.json()
-    found = body["code"] if operation == "tokens" else body["error"]["code"]
-    assert (answer.status_code, found) == (status, native_code if operation == "tokens" else code), json.dumps(body)
+    found, expected = {
+        "openai": lambda: (body["error"]["code"], code),
+        "dashscope": lambda: (body["code"], native_code),
+        "anthropic": lambda: (body["error"]["type"], {401: "authentication_error", 403: "permission_error"}[status]),
+    }[api]()
+    assert (answer.status_code, found) == (status, expected), json.dumps(body)
     assert body["request_id"] == answer.headers["x-request-id"]
 
 
@@ -159,22 +179,23 @@ def test_refused(refusing: Served, credentials: dict[str, str], vendor: Vendor, 
     if operation not in reason.operations:
         # what the reason does not concern goes on; only a token cannot mint, whatever it is narrowed to
         expected = 403 if operation == "tokens" and credentials[name].startswith("st-") else 200
-        assert all(one.status_code == expected for one in ask(refusing, operation, credentials[name]))
+        assert all(one.status_code == expected for _, one in ask(refusing, operation, credentials[name]))
         return
     before = vendor.totals()["calls"]
-    for answer in ask(refusing, operation, credentials[name]):
-        check(answer, operation, reason.status, reason.code, reason.native_code)
+    for api, answer in ask(refusing, operation, credentials[name]):
+        check(api, answer, reason.status, reason.code, reason.native_code)
     assert vendor.totals()["calls"] == before
 
 
 @pytest.mark.parametrize("operation", REQUESTS)
 def test_operation_outside_the_list(refusing: Served, credentials: dict[str, str], operation: str) -> None:
     """A key with every operation but this one."""
-    for answer in ask(refusing, operation, credentials[f"not {operation}"]):
-        check(answer, operation, 403, "operation_not_allowed", "AccessDenied")
+    for api, answer in ask(refusing, operation, credentials[f"not {operation}"]):
+        check(api, answer, 403, "operation_not_allowed", "AccessDenied")
 
 
 @pytest.mark.parametrize("operation", REQUESTS)
 def test_allowed(refusing: Served, operation: str) -> None:
     """The matrix would notice if nobody were let through."""
-    assert all(one.status_code == 200 for one in ask(refusing, operation, refusing.key))
+    for _, answer in ask(refusing, operation, refusing.key):
+        assert answer.status_code == 200, answer.text
