@@ -187,6 +187,7 @@ async def run_gateway(orders: Orders) -> None:
     from steelyard.dialects.table import DIALECTS
     from steelyard.gateway.admission import STALE_S, Admission
     from steelyard.gateway.allowance import Allowances
+    from steelyard.gateway.answer_cache import AnswerCache
     from steelyard.gateway.asgi import App
     from steelyard.gateway.core import Core
     from steelyard.gateway.face_link import FaceLink
@@ -215,6 +216,7 @@ async def run_gateway(orders: Orders) -> None:
             meter,
             face,
             face,
+            AnswerCache(face),
             max_body_bytes=settings.server.max_body_bytes,
         )
         app = App(core, dialects, face, lambda: loop.time() - admission.fresh_at < STALE_S)

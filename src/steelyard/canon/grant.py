@@ -2,6 +2,7 @@
 
 import msgspec
 
+from steelyard.canon.cache import NO_CACHE, CachePolicy
 from steelyard.canon.inspection import NO_INSPECTION, InspectionPolicy
 from steelyard.canon.limits import NO_LIMITS, Budget, Limits
 
@@ -44,5 +45,8 @@ class Workspace(msgspec.Struct, frozen=True, kw_only=True):
     #: Operations of the control API that take a temporary token.
     step_up: tuple[str, ...] = ()
     inspection: InspectionPolicy = NO_INSPECTION
+    #: Models that are open to it; empty opens all.
+    models: tuple[str, ...] = ()
+    cache: CachePolicy = NO_CACHE
     #: The free tokens that were granted, where their end is the end; None where calls go on and are charged.
     free_tokens: int | None = None

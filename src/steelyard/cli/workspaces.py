@@ -5,9 +5,11 @@ from typing import Any, Literal
 
 from cyclopts import App
 
+from steelyard.canon.cache import CachePolicy
 from steelyard.cli.context import actor, get_settings, print_json, print_table, with_records
 from steelyard.cli.limit_flags import NO_FLAGS, LimitFlags
 from steelyard.control import workspaces
+from steelyard.control.keys import parse_duration_s
 from steelyard.control.limits import show_budget
 from steelyard.control.records import Records
 from steelyard.web.control_api import show_workspace
@@ -106,16 +108,73 @@ def limit(
         print_table(("Limit", "Value"), [(title, "none" if value is None else value) for title, value in shown.items()])
 
 
-def activate(
-    *, workspace: str = workspaces.DEFAULT, data_dir: Path | None = None, config: Path | None = None, json: bool = False
+@app.command
+def models(
+    name: str, *models: str, data_dir: Path | None = None, config: Path | None = None, json: bool = False
 ) -> None:
-    """Activate a workspace: its keys work, and it gets its free tokens once."""
+    """Open certain models to a workspace and close all others; without names all are open."""
+    settings = get_settings(data_dir, config)
+    record = with_records(settings, lambda records: workspaces.set_models(records, name, models, actor=actor()))
+    _print_field(record, "models", ", ".join(record.policy.models) or "all", json)
+
+
+@app.command
+def cache(
+    name: str,
+    *,
+    ttl: str = "",
+    price_percent: int = 0,
+    data_dir: Path | None = None,
+    config: Path | None = None,
+    json: bool = False,
+) -> None:
+    """Keep answers for calls that are exactly the same; without --ttl nothing is kept.
+
+    Parameters
+    ----------
+    name
+        The workspace.
+    ttl
+        How long an answer is good for, such as 1h; a day at most.
+    price_percent
+        What a kept answer costs, as a share of its first price.
+    data_dir
+        The installation's data directory.
+    config
+        Configuration file.
+    json
+        Print JSON.
+    """
+    policy = CachePolicy(ttl_s=parse_duration_s(ttl) if ttl else 0, price_percent=price_percent)
+    settings = get_settings(data_dir, config)
+    record = with_records(settings, lambda records: workspaces.set_cache(records, name, policy, actor=actor()))
+    shown = f"{policy.ttl_s} s at {policy.price_percent} % of the price" if policy.ttl_s else "off"
+    _print_field(record, "cache", shown, json)
+
+
+def _print_field(record: Any, title: str, value: str, json: bool) -> None:
+    if json:
+        print_json(show_workspace(record))
+    else:
+        print_table(("Workspace", title.capitalize()), [(record.name, value)])
+
+
+def activate(
+    *models: str,
+    workspace: str = workspaces.DEFAULT,
+    data_dir: Path | None = None,
+    config: Path | None = None,
+    json: bool = False,
+) -> None:
+    """Activate a workspace: its keys work, and it gets its free tokens once. MODELs open these alone; else all are open."""
     settings = get_settings(data_dir, config)
 
-    record, is_new = with_records(
-        settings,
-        lambda records: workspaces.activate_workspace(records, workspace, settings.quota.free_tokens, actor=actor()),
-    )
+    async def action(records: Records) -> Any:
+        if models:
+            await workspaces.set_models(records, workspace, models, actor=actor())
+        return await workspaces.activate_workspace(records, workspace, settings.quota.free_tokens, actor=actor())
+
+    record, is_new = with_records(settings, action)
     if json:
         print_json(show_workspace(record))
     elif is_new:

@@ -1,4 +1,4 @@
-"""Idempotency-Keys: who has one, and what its first request answered."""
+"""Answers that are kept: by Idempotency-Key for a repeat of the same request, and for calls that are exactly the same."""
 
 from dataclasses import dataclass
 
@@ -54,6 +54,20 @@ async def forget(database: Database, scope: str, key: str) -> None:
     """Frees the key: nothing was processed."""
     async with database.write() as connection:
         await replay.forget(connection, scope, key)
+
+
+async def find_kept(database: Database, scope: str, key: str) -> bytes | None:
+    """What is kept of an answer for calls that are exactly the same."""
+    async with database.read() as connection:
+        known = await replay.find(connection, scope, key)
+    return None if known is None else known.answer
+
+
+async def keep(database: Database, scope: str, key: str, data: bytes) -> None:
+    """Keeps it, in place of an older one."""
+    async with database.write() as connection:
+        await replay.forget(connection, scope, key)
+        await replay.put(connection, scope, key, data, now_us())
 
 
 async def sweep(database: Database) -> None:

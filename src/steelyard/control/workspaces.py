@@ -7,6 +7,7 @@ import msgspec
 
 from steelyard.base.clock import now_us
 from steelyard.base.errors import fault
+from steelyard.canon.cache import CachePolicy
 from steelyard.canon.grant import ALERT, COUNT, DISABLE, OFF, REFUSE
 from steelyard.canon.limits import Limits
 from steelyard.control.limits import check_limits
@@ -15,6 +16,8 @@ from steelyard.store.database import Database
 from steelyard.store.workspaces import WorkspaceRecord
 
 DEFAULT = "default"
+#: Kept answers are forgotten after a day.
+MAX_CACHE_S = 86_400
 #: Operations of the control API that a workspace may demand a temporary token for.
 STEP_UP_ACTIONS = (
     "inspection.set",
@@ -106,6 +109,32 @@ async def set_limits(
     return await change_policy(database, name, actor=actor, action="workspaces.limit", **fields)
 
 
+async def set_cache(database: Database, name: str, policy: CachePolicy, *, actor: str) -> WorkspaceRecord:
+    """Says whether answers are kept for calls that are exactly the same; every process follows within two seconds.
+
+    Raises:
+        Fault: a value is out of range, or there is no such workspace.
+    """
+    if not 0 <= policy.ttl_s <= MAX_CACHE_S:
+        detail = f"ttl_s lies in 0 (off) to {MAX_CACHE_S} seconds."
+        raise fault("parameter_invalid", detail=detail, param="ttl_s")
+    if not 0 <= policy.price_percent <= 100:
+        raise fault("parameter_invalid", detail="price_percent lies in 0 to 100.", param="price_percent")
+    return await change_policy(database, name, actor=actor, action="workspaces.cache", cache=policy)
+
+
+async def set_models(database: Database, name: str, models: tuple[str, ...], *, actor: str) -> WorkspaceRecord:
+    """Opens certain models to a workspace and closes all others; none named opens all.
+
+    Raises:
+        Fault: an empty name, or there is no such workspace.
+    """
+    if any(not one.strip() for one in models):
+        raise fault("parameter_invalid", detail="A model's name is empty.", param="models")
+    named = tuple(dict.fromkeys(models))
+    return await change_policy(database, name, actor=actor, action="workspaces.models", models=named)
+
+
 async def change_policy(database: Database, name: str, *, actor: str, action: str, **fields: Any) -> WorkspaceRecord:
     """Replaces some of what was decided for a workspace; the rest stays.
 
@@ -154,5 +183,7 @@ __all__ = [
     "ensure_default",
     "get_workspace",
     "list_workspaces",
+    "set_cache",
     "set_limits",
+    "set_models",
 ]

@@ -203,12 +203,17 @@ class App:
         kind: Headers = [(b"content-type", b"application/json")]
         models = self._core.admission.snapshot.models
         if not name:
-            shown = [m for m in models.values() if not grant.models or m.name in grant.models]
+            shown = [m for m in models.values() if self._is_open(grant, m.name)]
             return 200, kind, openai_models.encode_list(shown)
         model = models.get(name)
-        if model is None or (grant.models and name not in grant.models):
+        if model is None or not self._is_open(grant, name):
             raise fault("model_not_found", model=name[:100], param="model")
         return 200, kind, openai_models.encode_model(model)
+
+    def _is_open(self, grant: Grant, model: str) -> bool:
+        workspace = self._core.admission.snapshot.workspaces.get(grant.workspace)
+        lists = (grant.models, () if workspace is None else workspace.models)
+        return all(not names or model in names for names in lists)
 
 
 _RENDERERS: tuple[tuple[str | tuple[str, ...], Callable[[Fault, str], tuple[Headers, bytes]]], ...] = (

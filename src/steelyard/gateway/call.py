@@ -31,6 +31,7 @@ class Call:
         "_sink",
         "_taken",
         "allowance",
+        "answered_usage",
         "attempts",
         "cap_tokens",
         "client_request_id",
@@ -71,6 +72,8 @@ class Call:
         self.allowance: Allowance | None = None
         #: What looks at the texts; None where nothing does.
         self.inspection: Inspection | None = None
+        #: What the upstream said that a whole answer took; None until then.
+        self.answered_usage: Usage | None = None
         self._taken: Sequence[int] = ()
         self._series: CallSeries
         self.first_at: float | None = None
@@ -160,6 +163,8 @@ class Call:
         if self.is_settled:
             return
         self.is_settled = True
+        if outcome == COMPLETED:
+            self.answered_usage = usage
         series = self._series
         series.in_flight[0] -= 1
         series.held[0] -= self.hold_tokens

@@ -16,7 +16,8 @@ from steelyard.canon.request import ModelRequest
 from steelyard.dialects.dialect import Dialect
 from steelyard.gateway.admission import Admission
 from steelyard.gateway.allowance import Allowance, Allowances
-from steelyard.gateway.call import FAILED, MAX_CLIENT_ID_CHARS, Call
+from steelyard.gateway.answer_cache import AnswerCache, Slot, discounted, replayed, slot_of
+from steelyard.gateway.call import ABANDONED, FAILED, MAX_CLIENT_ID_CHARS, Call
 from steelyard.gateway.exchange import Exchange
 from steelyard.gateway.hygiene import NetworkWatch
 from steelyard.gateway.inspection import HEADER as INSPECTION_HEADER
@@ -49,6 +50,7 @@ class Core:
         meter: Meter,
         replay: Replay,
         audit: Audit,
+        cache: AnswerCache,
         *,
         max_body_bytes: int,
     ) -> None:
@@ -60,6 +62,7 @@ class Core:
         self._sink = sink
         self._replay = replay
         self._audit = audit
+        self._cache = cache
         self._networks = NetworkWatch(audit.saw_network)
         self._inspectors = Inspectors()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -117,8 +120,8 @@ class Core:
         inspector = self._inspectors.find(workspace)
         if inspector is not None:
             request = self._inspect(call, grant, request, dialect, inspector, headers.get(INSPECTION_HEADER))
-        if grant.models:
-            check_model(grant, request.model)
+        if grant.models or workspace.models:
+            check_model(grant, workspace, request.model)
         model, targets = resolve(self.admission.snapshot.models, request, self._relay.wires.codec_of)
         self._sink.check()
         client_id = headers.get(b"x-request-id")
@@ -193,6 +196,41 @@ class Core:
     def _go(self, call: Call, grant: Grant, exchange: Exchange, dialect: Dialect) -> None:
         """The call holds what it may take: the relay has it now."""
 
+        workspace = self.admission.snapshot.workspaces.get(grant.workspace)
+        if workspace is not None and workspace.cache.ttl_s:
+            slot = slot_of(call, workspace, exchange)
+            if slot is not None:
+                self._spawn(self._go_by_cache(call, grant, exchange, dialect, slot))
+                return
+        self._relay_on(call, grant, exchange, dialect)
+
+    async def _go_by_cache(self, call: Call, grant: Grant, exchange: Exchange, dialect: Dialect, slot: Slot) -> None:
+        """A kept answer, if there is one; else the model's, which is kept."""
+        try:
+            found = await self._cache.find(slot)
+            if exchange.is_disconnected:
+                call.settle(None, status=499, failure=fault("client_disconnect"), outcome=ABANDONED)
+                exchange.abort()
+                return
+            if found is not None:
+                call.target = discounted(call.target, slot.policy.price_percent)
+                call.settle(found.usage)
+                answer = replayed(found, call.request_id, call.target)
+                exchange.send(answer.status, answer.headers, answer.body)
+                return
+            recording = RecordingExchange(exchange, lambda one: self._spawn(self._keep_answer(slot, call, one)))
+            self._relay_on(call, grant, recording, dialect)
+        except Exception as problem:  # noqa: BLE001 - the request's frame
+            self._tell(call, grant, exchange, dialect, problem)
+
+    async def _keep_answer(self, slot: Slot, call: Call, recording: RecordingExchange) -> None:
+        answer, usage = recording.answer(True), call.answered_usage
+        if answer is not None and usage is not None:
+            # the caller has its answer already; one that is not kept costs a later call more
+            with contextlib.suppress(Fault):
+                await self._cache.keep(slot, answer, usage, call.request_id)
+
+    def _relay_on(self, call: Call, grant: Grant, exchange: Exchange, dialect: Dialect) -> None:
         def conclude(failure: Fault | None) -> None:
             if failure is not None:
                 self._refuse(call, grant, exchange, dialect, failure)

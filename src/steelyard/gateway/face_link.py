@@ -136,6 +136,15 @@ class FaceLink:
         """See `ports.Replay`."""
         await self._ask("/internal/replay/forget", {"scope": scope, "key": key})
 
+    async def find_kept(self, scope: str, key: str) -> bytes | None:
+        """See `ports.KeptAnswers`."""
+        answer = await self._ask("/internal/cache/find", {"scope": scope, "key": key})
+        return None if answer.status == 404 else answer.body
+
+    async def keep(self, scope: str, key: str, data: bytes) -> None:
+        """See `ports.KeptAnswers`."""
+        await self._ask("/internal/cache/keep", {"scope": scope, "key": key, "data": data})
+
     async def follow_changes(self, admission: Admission, allowances: Allowances) -> None:
         """Runs for the life of the process: keeps the admission's snapshot and cache true, and hears of recalls."""
         version, number, face_id = -1, -1, ""

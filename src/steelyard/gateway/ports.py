@@ -60,6 +60,18 @@ class Replay(Protocol):
         ...
 
 
+class KeptAnswers(Protocol):
+    """Answers kept for calls that are exactly the same."""
+
+    async def find_kept(self, scope: str, key: str) -> bytes | None:
+        """What is kept, None where nothing is."""
+        ...
+
+    async def keep(self, scope: str, key: str, data: bytes) -> None:
+        """Keeps something, in place of what was kept."""
+        ...
+
+
 class Audit(Protocol):
     """Takes entries of the audit trail. Never a text, never a secret."""
 

@@ -93,7 +93,9 @@ def check_network(grant: Grant, client: str | None) -> None:
         raise fault("network_not_allowed")
 
 
-def check_model(grant: Grant, model: str) -> None:
-    """The model must be on the key's list, if it has one."""
+def check_model(grant: Grant, workspace: Workspace, model: str) -> None:
+    """The model must be open to the workspace and on the key's list, where they have one."""
+    if workspace.models and model not in workspace.models:
+        raise fault("model_not_open", model=model, workspace=workspace.name, param="model")
     if grant.models and model not in grant.models:
         raise fault("model_not_granted", model=model, param="model")

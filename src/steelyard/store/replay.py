@@ -46,6 +46,12 @@ async def finish(connection: AsyncConnection, scope: str, key: str, answer: byte
     await connection.execute(update(replay).where(*where).values(state=state, answer=answer))
 
 
+async def put(connection: AsyncConnection, scope: str, key: str, answer: bytes, now_us: int) -> None:
+    """Keeps an answer that nobody claimed; one that another has just put there stays."""
+    values = {"scope": scope, "key": key, "body_digest": "", "request_id": "", "state": STORED, "answer": answer}
+    await insert_if_absent(connection, replay, {**values, "created_us": now_us})
+
+
 async def forget(connection: AsyncConnection, scope: str, key: str) -> None:
     """Frees the key."""
     await connection.execute(delete(replay).where(replay.c.scope == scope, replay.c.key == key))

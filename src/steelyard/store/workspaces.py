@@ -7,6 +7,7 @@ import msgspec
 from sqlalchemy import Row, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from steelyard.canon.cache import NO_CACHE, CachePolicy
 from steelyard.canon.grant import ALERT, REFUSE
 from steelyard.canon.inspection import NO_INSPECTION, InspectionPolicy
 from steelyard.canon.limits import NO_LIMITS, Limits
@@ -22,6 +23,9 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     #: Operations of the control API that take a temporary token.
     step_up: tuple[str, ...] = ()
     inspection: InspectionPolicy = NO_INSPECTION
+    #: Models that are open to it; empty opens all.
+    models: tuple[str, ...] = ()
+    cache: CachePolicy = NO_CACHE
     #: "off", "alert" or "disable": see `control.hygiene`.
     hygiene: str = ALERT
 

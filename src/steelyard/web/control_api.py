@@ -10,6 +10,7 @@ from starlette.routing import Route
 
 from steelyard.base.clock import MICROS
 from steelyard.base.errors import fault
+from steelyard.canon.cache import CachePolicy
 from steelyard.canon.grant import ALERT, REFUSE
 from steelyard.canon.inspection import InspectionPolicy
 from steelyard.canon.limits import NO_LIMITS, Limits
@@ -52,6 +53,12 @@ class LimitsWish(msgspec.Struct, forbid_unknown_fields=True):
     """Body of PUT /keys/ID/limits."""
 
     limits: Limits = NO_LIMITS
+
+
+class ModelsWish(msgspec.Struct, forbid_unknown_fields=True):
+    """Body of PUT /workspaces/NAME/models; an empty list opens all."""
+
+    models: tuple[str, ...] = ()
 
 
 class PolicyWish(msgspec.Struct, forbid_unknown_fields=True):
@@ -119,6 +126,8 @@ def show_workspace(record: Any) -> dict[str, Any]:
         "unknown_price": record.policy.unknown_price,
         "step_up": record.policy.step_up,
         "hygiene": record.policy.hygiene,
+        "models": record.policy.models,
+        "cache": msgspec.structs.asdict(record.policy.cache),
     }
 
 
@@ -186,6 +195,22 @@ class ControlApi:
                 "Set what a workspace may take",
                 self.limit_workspace,
                 PolicyWish,
+                action="workspaces.limit",
+            ),
+            Operation(
+                "PUT",
+                "/workspaces/{name}/models",
+                "Open certain models to a workspace, or all",
+                self.open_models,
+                ModelsWish,
+                action="workspaces.limit",
+            ),
+            Operation(
+                "PUT",
+                "/workspaces/{name}/cache",
+                "Keep answers for calls that are exactly the same",
+                self.set_cache,
+                CachePolicy,
                 action="workspaces.limit",
             ),
             Operation("GET", "/workspaces/{name}/inspection", "Show what is looked for in texts", self.get_inspection),
@@ -335,6 +360,20 @@ class ControlApi:
             actor=actor.key_id,
         )
         return json_answer(show_workspace(record))
+
+    async def open_models(self, request: Request) -> Response:
+        actor = get_admin(request)
+        wish = await read_body(request, ModelsWish)
+        name = request.path_params["name"]
+        return json_answer(
+            show_workspace(await workspaces.set_models(self._records, name, wish.models, actor=actor.key_id))
+        )
+
+    async def set_cache(self, request: Request) -> Response:
+        actor = get_admin(request)
+        wish = await read_body(request, CachePolicy)
+        name = request.path_params["name"]
+        return json_answer(show_workspace(await workspaces.set_cache(self._records, name, wish, actor=actor.key_id)))
 
     async def get_inspection(self, request: Request) -> Response:
         get_admin(request)

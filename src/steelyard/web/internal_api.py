@@ -30,6 +30,12 @@ class _Holdings(msgspec.Struct):
     holdings: list[Holding]
 
 
+class _Kept(msgspec.Struct):
+    scope: str
+    key: str
+    data: bytes = b""
+
+
 class InternalApi:
     """The handlers."""
 
@@ -52,6 +58,8 @@ class InternalApi:
             "/internal/replay/claim": self.claim,
             "/internal/replay/finish": self.finish,
             "/internal/replay/forget": self.forget,
+            "/internal/cache/find": self.find_kept,
+            "/internal/cache/keep": self.keep,
         }
         return [Route(path, handler, methods=["POST"]) for path, handler in table.items()]
 
@@ -115,4 +123,14 @@ class InternalApi:
     async def forget(self, request: Request) -> Response:
         asked: dict[str, Any] = msgspec.json.decode(await request.body())
         await replay.forget(self._records, asked["scope"], asked["key"])
+        return json_answer({})
+
+    async def find_kept(self, request: Request) -> Response:
+        asked = msgspec.json.decode(await request.body(), type=_Kept)
+        found = await replay.find_kept(self._records, asked.scope, asked.key)
+        return Response(status_code=404) if found is None else Response(found, media_type="application/octet-stream")
+
+    async def keep(self, request: Request) -> Response:
+        told = msgspec.json.decode(await request.body(), type=_Kept)
+        await replay.keep(self._records, told.scope, told.key, told.data)
         return json_answer({})

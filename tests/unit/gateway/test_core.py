@@ -21,6 +21,7 @@ from steelyard.dialects.crossing import Wires
 from steelyard.dialects.table import DIALECTS
 from steelyard.gateway.admission import Admission
 from steelyard.gateway.allowance import Allowances
+from steelyard.gateway.answer_cache import AnswerCache
 from steelyard.gateway.core import Core
 from steelyard.gateway.exchange import Headers
 from steelyard.gateway.meter import Meter
@@ -114,6 +115,7 @@ def make_core(pool: Pool, sink: Sink, port: int) -> Core:
         meter,
         None,
         Audit(),
+        AnswerCache(None),  # type: ignore[arg-type]
         max_body_bytes=10**6,
     )  # type: ignore[arg-type]
 

@@ -41,7 +41,11 @@ def test_access_rules() -> None:
     access.check_grant(Grant(key_id="k", workspace="w", expires_us=6), 5)
     assert slug(access.check_workspace, GRANT, Workspace(name="w"), None) == "workspace_not_activated"
     assert slug(access.check_workspace, GRANT, Workspace(name="w", is_activated=True), "v") == "workspace_mismatch"
-    assert slug(access.check_model, Grant(key_id="k", workspace="w", models=("a",)), "b") == "model_not_granted"
+    assert (
+        slug(access.check_model, Grant(key_id="k", workspace="w", models=("a",)), Workspace(name="w"), "b")
+        == "model_not_granted"
+    )
+    assert slug(access.check_model, GRANT, Workspace(name="w", models=("a",)), "b") == "model_not_open"
 
 
 @pytest.mark.parametrize(

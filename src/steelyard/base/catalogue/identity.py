@@ -260,7 +260,22 @@ ROWS: tuple[Row, ...] = (
         ("The model is not on the key's list.", "模型不在密钥的允许列表中。"),
         ("Ask the operator for a key whose `--models` names it.", "请管理员用 `--models` 创建包含该模型的密钥。"),
         anthropic_type="permission_error",
-        aliases=("You do not have access to this model", "Model access denied."),
+        aliases=("You do not have access to this model",),
+    ),
+    Row(
+        "model_not_open",
+        403,
+        "Model.AccessDenied",
+        "Model.AccessDenied",
+        "Model.AccessDenied",
+        "Model access denied. The model `{model}` is not open to workspace {workspace}; an admin opens it with "
+        "`steelyard workspaces models {workspace} …`.",
+        (
+            "The workspace may use certain models only, and this is none of them.",
+            "该业务空间只开通了部分模型，不包括此模型。",
+        ),
+        ("Ask an admin to open the model.", "请管理员开通该模型。"),
+        anthropic_type="permission_error",
     ),
     Row(
         "app_access_denied",
