@@ -163,3 +163,36 @@ def test_idempotency_conflicts(served: Served) -> None:
     assert post(served, failing, **{"Idempotency-Key": key}).status_code == 500
     time.sleep(0.3)
     assert post(served, failing, **{"Idempotency-Key": key}).status_code == 200
+
+
+def test_control_calls_are_processed_once_too(served: Served) -> None:
+    """A workspace is made once and told twice; a key's secret is kept nowhere, so a repeat is told that it was made."""
+    admin = served.headers(served.admin_key)
+    name, key = f"once-{uuid.uuid4().hex[:8]}", str(uuid.uuid4())
+    url = served.origin + "/control/v1/workspaces"
+    first = httpx.post(url, json={"name": name}, headers={**admin, "Idempotency-Key": key})
+    again = httpx.post(url, json={"name": name}, headers={**admin, "Idempotency-Key": key})
+    assert (first.status_code, again.status_code, again.text) == (201, 201, first.text)
+    assert again.headers["x-steelyard-replayed"] == "true"
+    other = httpx.post(url, json={"name": name + "b"}, headers={**admin, "Idempotency-Key": key})
+    assert (other.status_code, other.json()["error"]["code"]) == (409, "idempotency_key_reused")
+    # a refusal frees the key
+    taken = str(uuid.uuid4())
+    for _ in range(2):
+        refused = httpx.post(url, json={"name": name}, headers={**admin, "Idempotency-Key": taken})
+        assert (refused.status_code, refused.json()["error"]["code"]) == (409, "Conflict")
+    secret = str(uuid.uuid4())
+    url = served.origin + "/control/v1/keys"
+    made = httpx.post(url, json={"name": "once"}, headers={**admin, "Idempotency-Key": secret})
+    assert (made.status_code, made.headers["cache-control"]) == (201, "no-store")
+    repeated = httpx.post(url, json={"name": "once"}, headers={**admin, "Idempotency-Key": secret})
+    assert (repeated.status_code, repeated.json()["error"]["code"]) == (409, "request_already_processed")
+    assert made.headers["x-request-id"] in repeated.json()["error"]["message"]
+    for file in served.installation.data_dir.glob("*.db*"):
+        assert made.json()["key"].encode() not in file.read_bytes()
+    url = served.origin + "/api/v1/tokens?expire_in_seconds=60"
+    token = str(uuid.uuid4())
+    headers = {**served.headers(), "Idempotency-Key": token}
+    assert httpx.post(url, headers=headers).status_code == 200
+    told = httpx.post(url, headers=headers)
+    assert (told.status_code, told.json()["code"]) == (409, "Conflict")

@@ -269,6 +269,19 @@ def test_tokens_a_minute(limited: Served) -> None:
     assert told.headers["x-ratelimit-limit-tokens"] == "1000"
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_answers_tell_what_is_left(limited: Served, stream: bool) -> None:
+    """`x-ratelimit-…` on every answer of a key with a rate, and on no other."""
+    key = new_key(limited, "--rpm", "600", "--tpm", "60000")
+    headers = call(limited, key["key"], stream=stream).headers
+    told = {name: value for name, value in headers.items() if name.startswith("x-ratelimit-")}
+    assert (told["x-ratelimit-limit-requests"], told["x-ratelimit-limit-tokens"]) == ("600", "60000")
+    assert 590 <= int(told["x-ratelimit-remaining-requests"]) <= 599
+    assert 59_000 <= int(told["x-ratelimit-remaining-tokens"]) < 60_000
+    assert told["x-ratelimit-reset-requests"].endswith("s")
+    assert not any(name.startswith("x-ratelimit-") for name in call(limited, limited.key).headers)
+
+
 async def test_calls_at_once(limited: Served) -> None:
     """A place is given back when a call ends, whichever way it ends."""
     key = await asyncio.to_thread(new_key, limited, "--concurrency", "3")

@@ -21,7 +21,20 @@ from steelyard.canon.limits import TOKENS
 from steelyard.canon.model import Target
 from steelyard.canon.receipt import Receipt
 from steelyard.canon.request import ModelRequest
-from steelyard.policy.limits import BUDGET, CALLS, FREE, POOL, RATE, REQUESTS, LeaseReply, Line, Wish, lines_for, refuse
+from steelyard.policy.limits import (
+    BUDGET,
+    CALLS,
+    FREE,
+    POOL,
+    RATE,
+    REQUESTS,
+    LeaseReply,
+    Line,
+    Wish,
+    lines_for,
+    rate_headers,
+    refuse,
+)
 from steelyard.policy.pricing import hold_for
 
 log = logging.getLogger("steelyard.gateway")
@@ -56,13 +69,15 @@ class Keeper(Protocol):
 class Purse:
     """What this process has of one account."""
 
-    __slots__ = ("asking", "free", "held", "is_used", "line", "used_at", "wanted")
+    __slots__ = ("asking", "free", "held", "is_used", "left", "line", "used_at", "wanted")
 
     def __init__(self, line: Line) -> None:
         self.line = line
         #: Leased and not taken; below zero where calls took more than they held.
         self.free = 0
         self.held = 0
+        #: What the keeper had beside, when it was last asked.
+        self.left = line.limit
         #: Since the last sweep.
         self.is_used = True
         self.used_at = monotonic()
@@ -86,6 +101,11 @@ class Purse:
             return receipt.prompt_tokens + receipt.completion_tokens
         return receipt.cost_micros if receipt.currency == unit else 0
 
+    @property
+    def room(self) -> int:
+        """What may still be taken now."""
+        return max(self.free + self.left, 0)
+
     def put_back(self, taken: int, spent: int) -> None:
         """Ends a hold."""
         self.held -= taken
@@ -95,14 +115,24 @@ class Purse:
 class Allowance:
     """The purses that concern one grant, for as long as no budget begins a new period."""
 
-    __slots__ = ("budgets", "ends_us", "grant", "purses", "workspace")
+    __slots__ = ("budgets", "ends_us", "grant", "purses", "rates", "workspace")
 
     def __init__(self, grant: Grant, workspace: Workspace, purses: tuple[Purse, ...]) -> None:
         self.grant = grant
         self.workspace = workspace
         self.purses = purses
+        self.rates = tuple(purse for purse in purses if purse.line.kind == RATE)
         self.budgets = tuple(purse.line.account for purse in purses if purse.line.kind == BUDGET)
         self.ends_us = min((one.line.ends_us for one in purses if one.line.ends_us is not None), default=2**62)
+
+    def rate_headers(self) -> list[tuple[bytes, bytes]]:
+        """`x-ratelimit-…` of an answer: of each kind of rate the one with the least room, as far as this process knows."""
+        tightest: dict[str, Purse] = {}
+        for purse in self.rates:
+            found = tightest.get(purse.line.unit)
+            if found is None or purse.room < found.room:
+                tightest[purse.line.unit] = purse
+        return [pair for unit, purse in tightest.items() for pair in rate_headers(unit, purse.line.limit, purse.room)]
 
     def wants(self, request: ModelRequest, targets: tuple[Target, ...], hold: tuple[int, int]) -> list[int]:
         """What a call wants, purse by purse.
@@ -289,6 +319,7 @@ class Allowances:
                 await asyncio.sleep(RETRY_S)
                 continue
             purse.free += reply.granted
+            purse.left = reply.left
             return reply
 
     # giving back

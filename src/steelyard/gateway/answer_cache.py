@@ -28,7 +28,7 @@ HEADER = b"x-steelyard-cache"
 BYPASS, REFRESH = b"no", b"refresh"
 TARGET_HEADER = b"x-steelyard-target"
 #: Of the first answer, not of this one.
-_OWN_HEADERS = frozenset({TARGET_HEADER, b"x-steelyard-attempts"})
+_OWN_HEADERS = (TARGET_HEADER, b"x-steelyard-attempts", b"x-ratelimit-")
 #: The provider that `x-steelyard-target` and receipts name.
 PROVIDER = "cache"
 
@@ -121,6 +121,6 @@ def replayed(found: KeptAnswer, request_id: str, target: Target) -> StoredAnswer
     """A kept answer under another request id, with the headers that say what it is."""
     old, new = found.request_id.encode(), request_id.encode()
     age_s = max((now_us() - found.made_us) // MICROS, 0)
-    kept = [(name, value.replace(old, new)) for name, value in found.answer.headers if name not in _OWN_HEADERS]
+    kept = [(name, value.replace(old, new)) for name, value in found.answer.headers if not name.startswith(_OWN_HEADERS)]
     headers = [*kept, (TARGET_HEADER, target.label.encode()), (HEADER, b"hit"), (b"age", b"%d" % age_s)]
     return StoredAnswer(found.answer.status, headers, found.answer.body.replace(old, new))

@@ -18,7 +18,9 @@ from steelyard.dialects.dialect import Dialect
 from steelyard.gateway.core import Core
 from steelyard.gateway.exchange import Headers
 from steelyard.gateway.face_link import FaceLink
+from steelyard.gateway.idempotency import once_of, wants_no_replay
 from steelyard.gateway.meter import UNKNOWN
+from steelyard.gateway.ports import StoredAnswer
 
 log = logging.getLogger("steelyard.gateway")
 
@@ -173,14 +175,14 @@ class App:
         if path.startswith(FACE_PREFIXES):
             # the kind of key decides; a workspace need not be activated to be looked after
             self._check_control(grant, headers, path, (scope.get("client") or (None,))[0])
-            return await self._face.relay(scope, headers, body, grant, request_id)
+            return await self._relay_once(scope, headers, body, grant, request_id)
         client = (scope.get("client") or (None,))[0]
         operation = FACE_OPERATIONS.get(path, "models")
         self._core.admission.check(grant, operation, headers, client, path)
         if path in FACE_OPERATIONS:
             if method != "POST":
                 raise fault("method_not_supported", method=method)
-            return await self._face.relay(scope, headers, body, grant, request_id)
+            return await self._relay_once(scope, headers, body, grant, request_id)
         if path in self._dialects:
             raise fault("method_not_supported", method=method)
         for prefix in openai_models.PREFIXES:
@@ -189,6 +191,32 @@ class App:
                     raise fault("method_not_supported", method=method)
                 return self._models(grant, _model_id(path, prefix))
         raise fault("path_not_found", detail=_path_hint(path))
+
+    async def _relay_once(
+        self, scope: Scope, headers: dict[bytes, bytes], body: bytes, grant: Grant, request_id: str
+    ) -> tuple[int, Headers, bytes]:
+        """What the face answers; a POST with an Idempotency-Key at most once."""
+        once = once_of(grant, headers, scope["path"]) if scope["method"] == "POST" else None
+        if once is None:
+            return await self._face.relay(scope, headers, body, grant, request_id)
+        replay = self._core.replay
+        # the query says what is asked for too
+        stored = await once.claim(replay, scope["query_string"] + b"\n" + body, request_id)
+        if stored is not None:
+            return stored.status, stored.headers, stored.body
+        status = 500
+        try:
+            status, answer_headers, answer = await self._face.relay(scope, headers, body, grant, request_id)
+        finally:
+            if not 200 <= status < 300:
+                with contextlib.suppress(Fault):
+                    await replay.forget(once.scope, once.key)
+        # a secret is shown once, and kept nowhere
+        is_secret = (b"cache-control", b"no-store") in answer_headers
+        kept = None if is_secret or wants_no_replay(headers) else StoredAnswer(status, answer_headers, answer)
+        with contextlib.suppress(Fault):
+            await replay.finish(once.scope, once.key, kept)
+        return status, answer_headers, answer
 
     def _check_control(self, grant: Grant, headers: dict[bytes, bytes], path: str, client: str | None) -> None:
         admission = self._core.admission

@@ -12,6 +12,7 @@ from steelyard.canon.receipt import ABANDONED, BROKEN, COMPLETED, FAILED, Failed
 from steelyard.canon.request import ModelRequest
 from steelyard.canon.usage import Usage
 from steelyard.gateway.allowance import Allowance, Allowances
+from steelyard.gateway.exchange import Headers
 from steelyard.gateway.inspection import Inspection
 from steelyard.gateway.meter import CallSeries, Meter
 from steelyard.gateway.ports import Sink
@@ -45,6 +46,7 @@ class Call:
         "is_settled",
         "model",
         "operation",
+        "rate_headers",
         "request",
         "request_id",
         "started_us",
@@ -74,6 +76,8 @@ class Call:
         self.inspection: Inspection | None = None
         #: What the upstream said that a whole answer took; None until then.
         self.answered_usage: Usage | None = None
+        #: `x-ratelimit-…` as they are with this call.
+        self.rate_headers: Headers = []
         self._taken: Sequence[int] = ()
         self._series: CallSeries
         self.first_at: float | None = None
@@ -97,6 +101,8 @@ class Call:
     def reserve(self, allowance: Allowance | None, taken: Sequence[int]) -> None:
         """The call holds what was taken of its allowance. From here on it must be settled."""
         self.allowance, self._taken = allowance, taken
+        if allowance is not None and allowance.rates:
+            self.rate_headers = allowance.rate_headers()
         self.is_settled = False
         request = self.request
         series = self._series = self._meter.series(

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import hashlib
 import logging
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,8 @@ from steelyard.gateway.answer_cache import AnswerCache, Slot, discounted, replay
 from steelyard.gateway.call import ABANDONED, FAILED, MAX_CLIENT_ID_CHARS, Call
 from steelyard.gateway.exchange import Exchange
 from steelyard.gateway.hygiene import NetworkWatch
+from steelyard.gateway.idempotency import HEADER as IDEMPOTENCY_KEY
+from steelyard.gateway.idempotency import Once, once_of, wants_no_replay
 from steelyard.gateway.inspection import HEADER as INSPECTION_HEADER
 from steelyard.gateway.inspection import Inspection, Inspectors, stages_of
 from steelyard.gateway.meter import UNKNOWN, Meter
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("steelyard.gateway")
 
-MAX_IDEMPOTENCY_KEY_CHARS = 255
 MAX_TIMEOUT_S = 86_400
 
 
@@ -60,7 +60,7 @@ class Core:
         self._allowances = allowances
         self._relay = relay
         self._sink = sink
-        self._replay = replay
+        self.replay = replay
         self._audit = audit
         self._cache = cache
         self._networks = NetworkWatch(audit.saw_network)
@@ -75,7 +75,7 @@ class Core:
         call = Call(ids.new_request_id(), monotonic(), dialect.operation, self._sink, self.meter)
         headers = exchange.headers
         grant = self.admission.find_cached(headers)
-        if grant is None or b"idempotency-key" in headers:
+        if grant is None or IDEMPOTENCY_KEY in headers:
             self._spawn(self._handle_slowly(call, exchange, dialect))
             return
         self._attempt(call, grant, exchange, dialect)
@@ -102,7 +102,7 @@ class Core:
         grant: Grant | None = None
         try:
             grant = await self.admission.identify(exchange.headers)
-            if b"idempotency-key" in exchange.headers:
+            if IDEMPOTENCY_KEY in exchange.headers:
                 await self._once(call, grant, exchange, dialect)
             else:
                 self._attempt(call, grant, exchange, dialect)
@@ -216,7 +216,7 @@ class Core:
                 call.target = discounted(call.target, slot.policy.price_percent)
                 call.settle(found.usage)
                 answer = replayed(found, call.request_id, call.target)
-                exchange.send(answer.status, answer.headers, answer.body)
+                exchange.send(answer.status, answer.headers + call.rate_headers, answer.body)
                 return
             recording = RecordingExchange(exchange, lambda one: self._spawn(self._keep_answer(slot, call, one)))
             self._relay_on(call, grant, recording, dialect)
@@ -240,29 +240,24 @@ class Core:
     async def _once(self, call: Call, grant: Grant, exchange: Exchange, dialect: Dialect) -> None:
         """A call with an Idempotency-Key: processed at most once, its answer kept for a repeat."""
         self.admission.check(grant, dialect.operation, exchange.headers, exchange.client, exchange.path)
-        key = exchange.headers[b"idempotency-key"].decode("latin-1")[:MAX_IDEMPOTENCY_KEY_CHARS]
-        # per owner: another key of the workspace is another caller
-        scope = f"{grant.workspace}:{grant.lineage or grant.key_id}:{dialect.operation}"
-        digest = hashlib.sha256(exchange.body).hexdigest()
-        claim = await self._replay.claim(scope, key, digest, call.request_id)
-        if claim.state == "stored" and claim.answer is not None:
-            stored = claim.answer
-            exchange.send(stored.status, [*stored.headers, (b"x-steelyard-replayed", b"true")], stored.body)
+        once = once_of(grant, exchange.headers, dialect.operation)
+        assert once is not None
+        stored = await once.claim(self.replay, exchange.body, call.request_id)
+        if stored is not None:
+            exchange.send(stored.status, stored.headers, stored.body)
             return
-        if claim.state != "new":
-            raise fault(_CLAIM_FAULTS[claim.state], request_id=claim.request_id)
-        keeps = exchange.headers.get(b"prefer", b"").strip().lower() != b"no-replay"
-        recording = RecordingExchange(exchange, lambda one: self._spawn(self._keep(scope, key, one, keeps)))
+        keeps = not wants_no_replay(exchange.headers)
+        recording = RecordingExchange(exchange, lambda one: self._spawn(self._keep(once, one, keeps)))
         # refusals go through the recording too, so that the key is freed again
         self._attempt(call, grant, recording, dialect)
 
-    async def _keep(self, scope: str, key: str, recording: RecordingExchange, keeps: bool) -> None:
+    async def _keep(self, once: Once, recording: RecordingExchange, keeps: bool) -> None:
         # the client has its answer already; a lost note only means that a repeat is told to wait
         with contextlib.suppress(Fault):
             if recording.is_answered:
-                await self._replay.finish(scope, key, recording.answer(keeps))
+                await self.replay.finish(once.scope, once.key, recording.answer(keeps))
             else:
-                await self._replay.forget(scope, key)
+                await self.replay.forget(once.scope, once.key)
 
     def _refuse(self, call: Call, grant: Grant | None, exchange: Exchange, dialect: Dialect, failure: Fault) -> None:
         if failure.limit_name and grant is not None:
@@ -280,13 +275,6 @@ class Core:
             call.settle(None, status=failure.status, failure=failure, outcome=outcome)
         except Fault as problem:
             log.error("a record could not be kept: %s", problem, extra={"request_id": call.request_id})
-
-
-_CLAIM_FAULTS = {
-    "running": "request_in_progress",
-    "gone": "request_already_processed",
-    "mismatch": "idempotency_key_reused",
-}
 
 
 def _seconds(value: bytes) -> float:

@@ -141,6 +141,7 @@ class Journey:
         headers = [*[(name, request_id) for name in self.dialect.id_headers], *route.headers]
         if self.call.attempts > 1:
             headers[-1] = (b"x-steelyard-attempts", b"%d" % self.call.attempts)
+        headers += self.call.rate_headers
         if route.wire is not self.dialect:
             assert isinstance(route.wire, Crossing)
             dropped = route.wire.dropped(self.call.request)

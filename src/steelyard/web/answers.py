@@ -21,6 +21,13 @@ def json_answer(value: Any, status: int = 200) -> Response:
     return Response(encode(value), status_code=status, media_type="application/json")
 
 
+def secret_answer(value: Any, status: int = 200) -> Response:
+    """A JSON answer with a secret in it: nobody on the way may keep it."""
+    answer = json_answer(value, status)
+    answer.headers["cache-control"] = "no-store"
+    return answer
+
+
 def error_answer(failure: Fault, request_id: str) -> Response:
     """A fault as the OpenAI envelope, which the control API shares."""
     headers, body = openai_errors.render(failure, request_id)

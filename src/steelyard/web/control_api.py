@@ -20,7 +20,7 @@ from steelyard.control.catalogue import RouteSpec
 from steelyard.control.model_book import ModelBook
 from steelyard.control.providers import ProviderWish
 from steelyard.control.records import Records
-from steelyard.web.answers import Handler, guarded, json_answer, read_body
+from steelyard.web.answers import Handler, guarded, json_answer, read_body, secret_answer
 from steelyard.web.principal import get_admin, get_principal, get_scope
 
 
@@ -292,7 +292,7 @@ class ControlApi:
             expires_in_s=None if wish.expires_in is None else keys.parse_duration_s(wish.expires_in),
             limits=wish.limits,
         )
-        return json_answer(show_key(made.record, made.secret), 201)
+        return secret_answer(show_key(made.record, made.secret), 201)
 
     async def get_key(self, request: Request) -> Response:
         get_admin(request)
@@ -328,7 +328,7 @@ class ControlApi:
         wish = await read_body(request, RotateWish)
         grace_s = keys.parse_duration_s(wish.grace)
         made = await keys.rotate_key(self._records, request.path_params["key_id"], grace_s, actor=actor.key_id)
-        return json_answer(show_key(made.record, made.secret), 201)
+        return secret_answer(show_key(made.record, made.secret), 201)
 
     async def list_workspaces(self, request: Request) -> Response:
         get_admin(request)

@@ -9,7 +9,7 @@ from steelyard.base.tokens import Signer
 from steelyard.control import tokens
 from steelyard.control.records import Records
 from steelyard.dialects import dashscope_errors
-from steelyard.web.answers import json_answer, read_body
+from steelyard.web.answers import read_body, secret_answer
 from steelyard.web.principal import get_principal
 
 
@@ -35,4 +35,4 @@ class TokensApi:
             headers, body = dashscope_errors.render(failure, request.headers.get("x-request-id", ""))
             shown = {name.decode(): value.decode() for name, value in headers}
             return Response(body, status_code=failure.status, headers=shown)
-        return json_answer(tokens.show_token(made))
+        return secret_answer(tokens.show_token(made))
