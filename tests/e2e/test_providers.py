@@ -61,7 +61,8 @@ def test_added_by_command_line(open_ended: Served, vendor: Vendor) -> None:
     assert answer.json()["model"] == "second-model"
     assert vendor.seen()["calls"][-1]["headers"]["authorization"] == f"Bearer {SECRET}"
     listed = cli("providers", "list", "--json")
-    assert {one["name"]: one["origin"] for one in json.loads(listed.stdout)} == {"fake": "file", "second": "set"}
+    origins = {one["name"]: one["origin"] for one in json.loads(listed.stdout)}
+    assert origins == {"fake": "file", "fake-native": "file", "fake-messages": "file", "second": "set"}
     assert [one["ok"] for one in json.loads(cli("providers", "test", "second", "--json").stdout)] == [True] * 3
     kept = (open_ended.installation.data_dir / "steelyard.db").read_bytes()
     wal = (open_ended.installation.data_dir / "steelyard.db-wal").read_bytes()
@@ -70,6 +71,31 @@ def test_added_by_command_line(open_ended: Served, vendor: Vendor) -> None:
     assert SECRET not in open_ended.installation.log_text()
     cli("providers", "remove", "second")
     wait_status(open_ended, "second-model", 404)
+
+
+@pytest.mark.parametrize(("kind", "base"), [("dashscope", "/api/v1"), ("anthropic", ""), ("steelyard", "/v1")])
+def test_every_kind_of_provider(open_ended: Served, vendor: Vendor, kind: str, base: str) -> None:
+    """Its list read and a call and a stream tried in its own API; then it answers a call of any other."""
+    cli = open_ended.installation.cli
+    words = ("--kind", kind, "--base-url", f"http://127.0.0.1:{vendor.port}{base}", "--models", f"{kind}-model=fake")
+    done = cli("providers", "add", kind, *words, "--api-key", "-", "--yes", "--json", input_text=SECRET + "\n")
+    probes = [(one["probe"], one["ok"]) for one in json.loads(done.stdout)["probes"]]
+    assert probes == [("models", True), ("chat", True), ("stream", True)], done.stdout
+    answer = wait_status(open_ended, f"{kind}-model", 200)
+    assert answer.json()["choices"][0]["message"]["content"] == "Hello from the fake vendor"
+    cli("providers", "remove", kind)
+
+
+def test_vendors_by_name_and_kind(open_ended: Served) -> None:
+    """A vendor may be asked by several APIs; an unknown kind, or one that it does not have, is named."""
+    cli = open_ended.installation.cli
+    for words, part in (
+        (("--vendor", "dashscope", "--kind", "telex"), "kind must be one of openai, steelyard, dashscope, anthropic"),
+        (("--vendor", "siliconflow", "--kind", "anthropic"), "siliconflow has no address for kind 'anthropic'"),
+        (("--vendor", "dashscope", "--kind", "dashscope", "--region", "mars"), "known: beijing, singapore, virginia"),
+    ):
+        refused = cli("providers", "add", "wrong", *words, check=False)
+        assert (refused.returncode, part in refused.stderr) == (1, True), refused.stderr
 
 
 def test_reference_to_a_key_stays_one(open_ended: Served, vendor: Vendor, tmp_path: Any) -> None:

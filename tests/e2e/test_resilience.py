@@ -2,6 +2,9 @@
 
 import asyncio
 import contextlib
+import json
+import os
+import subprocess
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -9,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from installation import Installation, Served, Vendor, read_events
+from installation import ROOT, Installation, Served, Vendor, read_events
 
 HI = [{"role": "user", "content": "hi"}]
 
@@ -25,6 +28,11 @@ embedded_names = "off"
 {providers}
 [models.sturdy]
 targets = [{{provider = "flaky", model = "fake"}}, {{provider = "good1", model = "fake", priority = 1}},
+  {{provider = "good2", model = "fake", priority = 1}}]
+price = {{input = "1", output = "1"}}
+
+[models.stubborn]
+targets = [{{provider = "stubborn", model = "fake"}}, {{provider = "good1", model = "fake", priority = 1}},
   {{provider = "good2", model = "fake", priority = 1}}]
 price = {{input = "1", output = "1"}}
 
@@ -65,6 +73,7 @@ capabilities = ["tools"]
 def vendors() -> Iterator[dict[str, Vendor]]:
     made = {
         "flaky": Vendor("--fail-rate", "0.3"),
+        "stubborn": Vendor("--fail-rate", "0.3", "--fail-modes", "500,503,cut,timeout"),
         "good1": Vendor(),
         "good2": Vendor(),
         "slow": Vendor("--latency-s", "0.4"),
@@ -87,43 +96,42 @@ def call(served: Served, model: str, headers: dict[str, str] | None = None, **ex
     return httpx.post(url, json=body, headers={**served.headers(), **(headers or {})}, timeout=30)
 
 
-async def storm(served: Served, calls: int) -> list[tuple[str, int]]:
-    """Mixed calls, 24 at a time: (request id, status), 0 for an answer that was not whole."""
-    results: list[tuple[str, int]] = []
-    numbers = iter(range(calls))
-
-    async def client() -> None:
-        async with httpx.AsyncClient(timeout=30, headers=served.headers()) as http:
-            for number in numbers:
-                body = {"model": "sturdy", "messages": HI, "stream": number % 3 == 0}
-                answer = await http.post(f"{served.origin}/v1/chat/completions", json=body)
-                is_whole = answer.status_code == 200 and (number % 3 or answer.text.endswith("data: [DONE]\n\n"))
-                status = answer.status_code if is_whole or answer.status_code != 200 else 0
-                results.append((answer.headers["x-request-id"], status))
-
-    await asyncio.gather(*(client() for _ in range(24)))
-    return results
+def storm(served: Served, calls: int) -> list[tuple[str, int]]:
+    """Mixed calls by the official openai SDK, 24 at a time, half of them each model: (request id, status), 0 for an answer
+    that was not whole."""
+    target = {"served": {"origin": served.origin, "key": served.key}}
+    done = subprocess.run(
+        [str(ROOT / ".clients/bin/python"), "storm.py", str(calls), "sturdy", "stubborn"],
+        env={**os.environ, "STEELYARD_JUDGED": json.dumps(target)},
+        capture_output=True,
+        text=True,
+        cwd=ROOT / "tests/clients/judges",
+        timeout=500,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return [(request_id, status) for request_id, status in json.loads(done.stdout)]
 
 
 def admin_get(served: Served, path: str) -> httpx.Response:
     return httpx.get(served.origin + path, headers=served.headers(served.admin_key), timeout=30)
 
 
-async def check_storm(served: Served, vendors: dict[str, Vendor], calls: int) -> None:
-    vendors["flaky"].set_fail_rate(0.3)
+async def check_storm(served: Served, vendors: dict[str, Vendor], calls: int) -> str:
+    for name in ("flaky", "stubborn"):
+        vendors[name].set_fail_rate(0.3)
     before = {name: one.totals() for name, one in vendors.items()}
-    results = await storm(served, calls)
+    results = await asyncio.to_thread(storm, served, calls)
     succeeded = [request_id for request_id, status in results if status == 200]
     totals = {name: one.totals() for name, one in vendors.items()}
-    failed = totals["flaky"]["failed"] - before["flaky"]["failed"]
-    asked = totals["flaky"]["calls"] - before["flaky"]["calls"]
+    told = []
+    for name in ("flaky", "stubborn"):
+        failed, asked = (totals[name][what] - before[name][what] for what in ("failed", "calls"))
+        assert failed > asked * 0.15
+        told.append(f"{name} failed {failed} of {asked}")
     metrics = admin_get(served, "/metrics").text
     opened = [line for line in metrics.splitlines() if line.startswith("llm_breaker_changes_total")]
-    print(
-        f"\n{calls} calls, {len(succeeded)} succeeded; the flaky vendor failed {failed} of {asked}", *opened, sep="\n"
-    )
+    print(f"\n{calls} calls, {len(succeeded)} succeeded; {', '.join(told)}", *opened, sep="\n")
     assert len(succeeded) >= calls * 0.999
-    assert failed > asked * 0.2
     # what the vendors finished, and for whom, is what the ledger says: nothing is billed twice, nothing is missing
     finished = {
         request_id: (name, tokens)
@@ -140,10 +148,11 @@ async def check_storm(served: Served, vendors: dict[str, Vendor], calls: int) ->
         assert [receipt["usage"]["prompt_tokens"], receipt["usage"]["completion_tokens"]] == tokens
         assert receipt["settlement"]["cost_micros"] == -(-sum(tokens) * 1_000_000 // 1_000_000)
     rows = admin_get(served, "/control/v1/usage?group_by=target,model").json()["data"]
-    billed = sum(row["total_tokens"] for row in rows if row["model"] == "sturdy")
+    billed = sum(row["total_tokens"] for row in rows if row["model"] in ("sturdy", "stubborn"))
     all_finished = sum(sum(tokens) for one in totals.values() for tokens in one["finished"].values())
-    others = sum(row["total_tokens"] for row in rows if row["model"] != "sturdy")
+    others = sum(row["total_tokens"] for row in rows if row["model"] not in ("sturdy", "stubborn"))
     assert billed + others == all_finished
+    return metrics
 
 
 async def test_calls_survive_a_failing_vendor(sturdy: Served, vendors: dict[str, Vendor]) -> None:
@@ -153,8 +162,16 @@ async def test_calls_survive_a_failing_vendor(sturdy: Served, vendors: dict[str,
 
 @pytest.mark.long
 async def test_five_thousand_calls_survive(sturdy: Served, vendors: dict[str, Vendor]) -> None:
-    """The same over 5,000 calls."""
-    await check_storm(sturdy, vendors, 5000)
+    """The same over 5,000 calls; meanwhile the breaker of a vendor that gives no Retry-After opens and closes."""
+    metrics = await check_storm(sturdy, vendors, 5000)
+    changes = {
+        state: float(line.rsplit(" ", 1)[1])
+        for line in metrics.splitlines()
+        for state in ("open", "closed")
+        if line.startswith("llm_breaker_changes_total") and "stubborn" in line and f'"{state}"' in line
+    }
+    assert changes["open"] >= 1
+    assert changes["closed"] >= 1
 
 
 def test_breaker_opens_and_closes(sturdy: Served, vendors: dict[str, Vendor]) -> None:

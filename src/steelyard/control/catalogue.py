@@ -13,6 +13,8 @@ from steelyard.canon.model import CAREFUL, LOCAL_PREFIX, WEIGHTED, Model, Price,
 from steelyard.upstream.providers.kinds import KINDS
 from steelyard.upstream.providers.public import find_public_model, get_public_models, price_of
 
+#: What models are called for that are no language models.
+_OPERATIONS = {"embedding": ("embeddings",), "rerank": ("rerank",), "image": ("images",), "video": ("videos",)}
 FILE, STORED, BROUGHT, EMBEDDED = "file", "set", "provider", "embedded"
 ALL_CAPABILITIES = ("tools", "image", "audio", "video", "search", "thinking", "logprobs")
 
@@ -194,7 +196,7 @@ def _target(provider: ProviderSpec, one: TargetSpec, name: str, spec: RouteSpec)
         provider=provider.name,
         model=there,
         api=kind.api,
-        operations=kind.operations,
+        operations=kind.operations if known is None else _OPERATIONS.get(known.modality, kind.operations),
         default_output_tokens=default_output_tokens,
         base_url=provider.base_url,
         api_key=provider.api_key,

@@ -121,6 +121,8 @@ def replayed(found: KeptAnswer, request_id: str, target: Target) -> StoredAnswer
     """A kept answer under another request id, with the headers that say what it is."""
     old, new = found.request_id.encode(), request_id.encode()
     age_s = max((now_us() - found.made_us) // MICROS, 0)
-    kept = [(name, value.replace(old, new)) for name, value in found.answer.headers if not name.startswith(_OWN_HEADERS)]
+    kept = [
+        (name, value.replace(old, new)) for name, value in found.answer.headers if not name.startswith(_OWN_HEADERS)
+    ]
     headers = [*kept, (TARGET_HEADER, target.label.encode()), (HEADER, b"hit"), (b"age", b"%d" % age_s)]
     return StoredAnswer(found.answer.status, headers, found.answer.body.replace(old, new))
