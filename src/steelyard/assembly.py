@@ -189,6 +189,7 @@ async def run_gateway(orders: Orders) -> None:
     from steelyard.gateway.allowance import Allowances
     from steelyard.gateway.answer_cache import AnswerCache
     from steelyard.gateway.asgi import App
+    from steelyard.gateway.checking import Checker
     from steelyard.gateway.core import Core
     from steelyard.gateway.face_link import FaceLink
     from steelyard.gateway.fastlane import FastLane, sweep_connections
@@ -217,6 +218,7 @@ async def run_gateway(orders: Orders) -> None:
             face,
             face,
             AnswerCache(face),
+            Checker(pool),
             max_body_bytes=settings.server.max_body_bytes,
         )
         app = App(core, dialects, face, lambda: loop.time() - admission.fresh_at < STALE_S)

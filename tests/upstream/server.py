@@ -96,6 +96,7 @@ class FakeVendor:
         self.seen: list[dict[str, Any]] = []
         self._sequences: dict[str, int] = {}
         self.open_calls = 0
+        self.moderated: list[dict[str, Any]] = []
 
     async def serve_connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
@@ -112,7 +113,7 @@ class FakeVendor:
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines if line)}
         data = await reader.readexactly(int(headers.get("content-length", 0)))
         if path == "/_seen":
-            body = json.dumps({"calls": self.seen, "open": self.open_calls}).encode()
+            body = json.dumps({"calls": self.seen, "open": self.open_calls, "moderated": self.moderated}).encode()
             await _send(writer, 200, {"content-type": "application/json"}, body)
             return True
         if path == "/_totals":
@@ -128,6 +129,8 @@ class FakeVendor:
             listed = NATIVE_MODELS if path.startswith("/api/v1/") else MODELS
             await _send(writer, 200, {"content-type": "application/json"}, json.dumps(listed).encode())
             return True
+        if path.endswith("/moderations"):
+            return await self._moderate(json.loads(data), headers, writer)
         self.calls += 1
         body = json.loads(data)
         entry = {"method": method, "path": path, "headers": headers, "body": body, "end": "open"}
@@ -145,6 +148,19 @@ class FakeVendor:
             raise
         finally:
             self.open_calls -= 1
+
+    async def _moderate(self, body: dict[str, Any], headers: dict[str, str], writer: asyncio.StreamWriter) -> bool:
+        """Flags `forbidden`; `stall` is never answered, `crash` wrongly."""
+        text = body["input"]
+        self.moderated.append({"text": text, "model": body.get("model"), "authorization": headers.get("authorization")})
+        if "stall" in text:
+            await asyncio.sleep(3)
+            return False
+        await asyncio.sleep(0.02)
+        answer = {"id": "m", "results": [{"flagged": "forbidden" in text}]}
+        status = 500 if "crash" in text else 200
+        await _send(writer, status, {"content-type": "application/json"}, json.dumps(answer).encode())
+        return True
 
     def _script(self, body: dict[str, Any]) -> Script:
         asked = body.get("script") or (body.get("parameters") or {}).get("script")

@@ -6,7 +6,7 @@ from pathlib import Path
 from cyclopts import App
 
 from steelyard.base.errors import SetupFault
-from steelyard.canon.inspection import InspectionPolicy
+from steelyard.canon.inspection import CheckPolicy, InspectionPolicy
 from steelyard.cli.context import actor, get_settings, print_json, print_table, with_records
 from steelyard.control import inspection, workspaces
 
@@ -26,6 +26,11 @@ def set_inspection(
     mask: str = "",
     stages: str = "input,output",
     may_disable: bool = False,
+    check_url: str = "",
+    check_model: str = "",
+    check_key: str = "",
+    check_timeout_s: float = 5.0,
+    pass_unchecked: bool = False,
     data_dir: Path | None = None,
     config: Path | None = None,
     json: bool = False,
@@ -46,6 +51,16 @@ def set_inspection(
         input, output, or both.
     may_disable
         Let callers switch it off with X-DashScope-DataInspection.
+    check_url
+        An endpoint that is asked about texts, on the OpenAI moderations wire (its whole address).
+    check_model
+        The model that it is asked to judge by.
+    check_key
+        Its key: env:NAME or file:PATH.
+    check_timeout_s
+        How long it is waited for.
+    pass_unchecked
+        Let texts pass that nobody could be asked about; else such calls are refused.
     data_dir
         The installation's data directory.
     config
@@ -60,8 +75,22 @@ def set_inspection(
         except (OSError, UnicodeDecodeError) as exc:
             raise SetupFault(f"{words_file} cannot be read: {exc}.") from None
         words = tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))
+    check = None
+    if check_url:
+        check = CheckPolicy(
+            url=check_url,
+            model=check_model,
+            api_key=check_key,
+            timeout_s=check_timeout_s,
+            passes_unchecked=pass_unchecked,
+        )
     policy = InspectionPolicy(
-        words=words, patterns=pattern, mask=_split(mask), stages=_split(stages), may_disable=may_disable
+        words=words,
+        patterns=pattern,
+        mask=_split(mask),
+        stages=_split(stages),
+        may_disable=may_disable,
+        check=check,
     )
     settings = get_settings(data_dir, config)
     with_records(settings, lambda records: inspection.set_inspection(records, workspace, policy, actor=actor()))

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import msgspec
+
 from steelyard.canon.inspection import InspectionPolicy
 from steelyard.control import workspaces
 from steelyard.policy.inspection import Inspector, check_policy
@@ -36,4 +38,5 @@ def show_inspection(policy: InspectionPolicy) -> dict[str, Any]:
         "mask": policy.mask,
         "stages": policy.stages,
         "may_disable": policy.may_disable,
+        "check": None if policy.check is None else msgspec.structs.asdict(policy.check),
     }

@@ -1,5 +1,6 @@
 """Adding, testing and removing providers while running. A key is kept as a reference or sealed, and never shown again."""
 
+import logging
 import re
 from typing import Any
 
@@ -10,6 +11,7 @@ from steelyard.base.errors import Fault, SetupFault, fault
 from steelyard.base.sealing import PREFIX as SEALED
 from steelyard.base.sealing import Sealer
 from steelyard.canon.conversation import USER, Conversation, Message, Part
+from steelyard.canon.inspection import InspectionPolicy
 from steelyard.control.catalogue import Declared, ProviderSpec, RouteSpec, brought_names
 from steelyard.dialects.dialect import Dialect, find_upstream
 from steelyard.dialects.table import DIALECTS
@@ -20,6 +22,8 @@ from steelyard.upstream.pool import Answer, Pool, PoolError, parse_origin
 from steelyard.upstream.providers.addresses import base_url_of, kind_of, split_names
 from steelyard.upstream.providers.kinds import KINDS
 from steelyard.upstream.providers.public import get_vendors
+
+log = logging.getLogger("steelyard.face")
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 REFERENCES = ("env:", "file:")
@@ -307,6 +311,18 @@ class Stored:
             except SetupFault as exc:
                 self.problems[record.name] = str(exc)
         return found, {name: msgspec.json.decode(spec, type=RouteSpec) for name, spec in routes.items()}
+
+    def open_inspection(self, policy: InspectionPolicy) -> InspectionPolicy:
+        """A policy with the key of its endpoint read. One that cannot be read is told by the endpoint's refusals."""
+        check = policy.check
+        if check is None or not check.api_key:
+            return policy
+        try:
+            key = self._resolve_secret(check.api_key, "inspection.check.api_key")
+        except SetupFault as exc:
+            log.warning("%s", exc)
+            key = ""
+        return msgspec.structs.replace(policy, check=msgspec.structs.replace(check, api_key=key))
 
     def _open(self, record: ProviderRecord) -> ProviderSpec:
         kept = msgspec.json.decode(record.spec, type=_Kept)

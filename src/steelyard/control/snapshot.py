@@ -34,7 +34,7 @@ async def take_snapshot(database: Database, declared: Declared, stored: Stored) 
                 limits=one.policy.limits,
                 unknown_price=one.policy.unknown_price,
                 step_up=one.policy.step_up,
-                inspection=one.policy.inspection,
+                inspection=stored.open_inspection(one.policy.inspection),
                 models=one.policy.models,
                 cache=one.policy.cache,
                 free_tokens=one.free_tokens_granted if declared.stop_when_exhausted else None,

@@ -33,6 +33,7 @@ class Call:
         "_taken",
         "allowance",
         "answered_usage",
+        "asks_first",
         "attempts",
         "cap_tokens",
         "client_request_id",
@@ -74,6 +75,8 @@ class Call:
         self.allowance: Allowance | None = None
         #: What looks at the texts; None where nothing does.
         self.inspection: Inspection | None = None
+        #: What asks somebody else about the call's texts before it goes on; None where nobody is asked.
+        self.asks_first: Inspection | None = None
         #: What the upstream said that a whole answer took; None until then.
         self.answered_usage: Usage | None = None
         #: `x-ratelimit-…` as they are with this call.

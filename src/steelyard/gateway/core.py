@@ -17,12 +17,13 @@ from steelyard.gateway.admission import Admission
 from steelyard.gateway.allowance import Allowance, Allowances
 from steelyard.gateway.answer_cache import AnswerCache, Slot, discounted, replayed, slot_of
 from steelyard.gateway.call import ABANDONED, FAILED, MAX_CLIENT_ID_CHARS, Call
+from steelyard.gateway.checking import Checker
 from steelyard.gateway.exchange import Exchange
 from steelyard.gateway.hygiene import NetworkWatch
 from steelyard.gateway.idempotency import HEADER as IDEMPOTENCY_KEY
 from steelyard.gateway.idempotency import Once, once_of, wants_no_replay
 from steelyard.gateway.inspection import HEADER as INSPECTION_HEADER
-from steelyard.gateway.inspection import Inspection, Inspectors, stages_of
+from steelyard.gateway.inspection import Inspection, Inspectors, stages_of, texts_of_request
 from steelyard.gateway.meter import UNKNOWN, Meter
 from steelyard.gateway.ports import Audit, Replay, Sink
 from steelyard.gateway.recording import RecordingExchange
@@ -51,6 +52,7 @@ class Core:
         replay: Replay,
         audit: Audit,
         cache: AnswerCache,
+        checker: Checker,
         *,
         max_body_bytes: int,
     ) -> None:
@@ -63,6 +65,7 @@ class Core:
         self.replay = replay
         self._audit = audit
         self._cache = cache
+        self._checker = checker
         self._networks = NetworkWatch(audit.saw_network)
         self._inspectors = Inspectors()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -165,7 +168,8 @@ class Core:
             )
 
         models = self.admission.snapshot.models
-        inspection = Inspection(inspector, note, is_output=OUTPUT in stages)
+        inspection = Inspection(inspector, note, self._checker, is_output=OUTPUT in stages)
+        call.asks_first = inspection if inspection.is_asking and INPUT in stages else None
         if OUTPUT in stages:
             call.inspection = inspection
         return inspection.rewrite_input(request, dialect) if INPUT in stages else request
@@ -196,6 +200,30 @@ class Core:
     def _go(self, call: Call, grant: Grant, exchange: Exchange, dialect: Dialect) -> None:
         """The call holds what it may take: the relay has it now."""
 
+        if call.asks_first is not None:
+            self._spawn(self._go_when_passed(call, grant, exchange, dialect, call.asks_first))
+        else:
+            self._look_in_cache(call, grant, exchange, dialect)
+
+    async def _go_when_passed(
+        self, call: Call, grant: Grant, exchange: Exchange, dialect: Dialect, inspection: Inspection
+    ) -> None:
+        """Somebody else is asked about the call's texts first."""
+        try:
+            await inspection.ask(texts_of_request(call.request, dialect), INPUT)
+            if exchange.is_disconnected:
+                self._abandon(call, exchange)
+                return
+            self._look_in_cache(call, grant, exchange, dialect)
+        except Exception as problem:  # noqa: BLE001 - the request's frame
+            self._tell(call, grant, exchange, dialect, problem)
+
+    @staticmethod
+    def _abandon(call: Call, exchange: Exchange) -> None:
+        call.settle(None, status=499, failure=fault("client_disconnect"), outcome=ABANDONED)
+        exchange.abort()
+
+    def _look_in_cache(self, call: Call, grant: Grant, exchange: Exchange, dialect: Dialect) -> None:
         workspace = self.admission.snapshot.workspaces.get(grant.workspace)
         if workspace is not None and workspace.cache.ttl_s:
             slot = slot_of(call, workspace, exchange)
@@ -209,8 +237,7 @@ class Core:
         try:
             found = await self._cache.find(slot)
             if exchange.is_disconnected:
-                call.settle(None, status=499, failure=fault("client_disconnect"), outcome=ABANDONED)
-                exchange.abort()
+                self._abandon(call, exchange)
                 return
             if found is not None:
                 call.target = discounted(call.target, slot.policy.price_percent)

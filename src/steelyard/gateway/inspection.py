@@ -12,6 +12,7 @@ from steelyard.canon.grant import Workspace
 from steelyard.canon.inspection import INPUT, OUTPUT
 from steelyard.canon.request import ModelRequest
 from steelyard.dialects.dialect import Dialect
+from steelyard.gateway.checking import Checker
 
 if TYPE_CHECKING:
     from steelyard.policy.inspection import Inspector
@@ -26,12 +27,39 @@ Note = Callable[[str, str], None]
 class Inspection:
     """What looks at the texts of one call."""
 
-    __slots__ = ("_inspector", "_note", "is_output")
+    __slots__ = ("_checker", "_inspector", "_note", "hear", "is_output")
 
-    def __init__(self, inspector: Inspector, note: Note, *, is_output: bool) -> None:
+    def __init__(self, inspector: Inspector, note: Note, checker: Checker, *, is_output: bool) -> None:
         self._inspector = inspector
         self._note = note
+        self._checker = checker
         self.is_output = is_output
+        #: Told of a stream's texts as they pass.
+        self.hear: Callable[[str], None] | None = None
+
+    @property
+    def is_asking(self) -> bool:
+        """Whether somebody else is asked about texts too."""
+        return self._inspector.policy.check is not None
+
+    async def ask(self, text: str, stage: str) -> None:
+        """Asks about a text.
+
+        Raises:
+            Fault: `data_inspection_failed` or `check_unavailable`.
+        """
+        policy = self._inspector.policy.check
+        assert policy is not None
+        try:
+            await self._checker.check(policy, text, stage.capitalize())
+        except Fault as failure:
+            if failure.inspection_rule:
+                self._note(stage, failure.inspection_rule)
+            raise
+
+    async def ask_output(self, text: str) -> None:
+        """Asks about a part of a streamed answer."""
+        await self.ask(text, OUTPUT)
 
     def rewrite_input(self, request: ModelRequest, dialect: Dialect) -> ModelRequest:
         """The request as it may go on.
@@ -60,10 +88,35 @@ class Inspection:
     def cut(self, text: str, *, is_last: bool) -> tuple[str, str]:
         """See `policy.inspection.Inspector`; for streams."""
         try:
-            return self._inspector.cut(text, is_last=is_last)
+            out, held = self._inspector.cut(text, is_last=is_last)
+            if self.hear is not None:
+                self.hear(out)
+            return out, held
         except Fault as failure:
             self._note(OUTPUT, failure.inspection_rule)
             raise
+
+
+class _Texts(list[str]):
+    """Collects texts that are rewritten to themselves."""
+
+    def take(self, text: str) -> str:
+        self.append(text)
+        return text
+
+
+def texts_of_request(request: ModelRequest, dialect: Dialect) -> str:
+    """Every text of a call."""
+    texts = _Texts()
+    dialect.rewrite_request(request, texts.take)
+    return "\n".join(texts)
+
+
+def texts_of_reply(body: bytes, dialect: Dialect) -> str:
+    """Every text of a whole answer."""
+    texts = _Texts()
+    dialect.rewrite_reply(body, texts.take)
+    return "\n".join(texts)
 
 
 class Inspectors:

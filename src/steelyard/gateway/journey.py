@@ -16,12 +16,15 @@ import msgspec
 from steelyard.base.clock import monotonic
 from steelyard.base.errors import Fault, fault
 from steelyard.base.units import MICROS
+from steelyard.canon.inspection import OUTPUT
 from steelyard.canon.usage import Usage
 from steelyard.dialects.crossing import Crossing
 from steelyard.dialects.dialect import Dialect, Showing
 from steelyard.gateway.attempt import Attempt, Route
 from steelyard.gateway.call import ABANDONED, BROKEN, COMPLETED, Call, estimate_answer_tokens
+from steelyard.gateway.checking import Gate
 from steelyard.gateway.exchange import Exchange, Headers
+from steelyard.gateway.inspection import texts_of_reply
 
 if TYPE_CHECKING:
     from steelyard.gateway.relay import Relay
@@ -197,16 +200,43 @@ class Whole(Journey):
         try:
             if call.inspection is not None:
                 body = self._inspect(body, reply.usage, counted_tokens)
+                if call.inspection.is_asking:
+                    self.relay.spawn(self._send_when_passed(route, body, reply.usage, counted_tokens))
+                    return
             call.settle(reply.usage, counted_tokens=counted_tokens)
         except Fault as failure:
             # answered, but not recorded, or not fit to be shown: another attempt would change nothing
             self.finish(failure.with_traceback(None))
             return
+        self._send(route, body)
+
+    def _send(self, route: Route, body: bytes) -> None:
         headers = [_JSON, *self.headers(route)]
         exchange = self.exchange
         self.close()
         exchange.send(200, headers, body)
         self.conclude(None)
+
+    async def _send_when_passed(self, route: Route, body: bytes, usage: Usage | None, counted_tokens: int) -> None:
+        """Somebody else is asked about the answer's texts first."""
+        call = self.call
+        assert call.inspection is not None
+        try:
+            await call.inspection.ask(texts_of_reply(body, self.dialect), OUTPUT)
+            if self.is_over:
+                return
+            call.settle(usage, counted_tokens=counted_tokens)
+        except Fault as failure:
+            if self.is_over:
+                return
+            with contextlib.suppress(Fault):
+                # it was made, so it is charged
+                call.settle(
+                    usage, status=failure.status, failure=failure, outcome=BROKEN, counted_tokens=counted_tokens
+                )
+            self.finish(failure.with_traceback(None))
+            return
+        self._send(route, body)
 
     def _inspect(self, body: bytes, usage: Usage | None, counted_tokens: int) -> bytes:
         """The answer as it may go on. A refused one was made, so it is charged."""
@@ -222,7 +252,7 @@ class Whole(Journey):
 class Stream(Journey):
     """An answer in pieces."""
 
-    __slots__ = ("is_ended", "is_started", "leader", "tap")
+    __slots__ = ("gate", "is_ended", "is_started", "leader", "tap", "waits_for_gate")
 
     is_stream = True
 
@@ -232,12 +262,18 @@ class Stream(Journey):
         self.leader: Attempt | None = None
         self.is_started = False
         self.is_ended = False
+        #: Where the answer waits until somebody else has said yes to its texts.
+        self.gate: Gate | None = None
+        self.waits_for_gate = False
 
     def close(self) -> None:
         """See `Journey`."""
         super().close()
-        # the attempt holds the journey: no cycle may outlive the call
+        # the attempt and the gate hold the journey: no cycle may outlive the call
         self.leader = None
+        self.gate = None
+        if self.call.inspection is not None:
+            self.call.inspection.hear = None
 
     def piece(self, attempt: Attempt, chunk: bytes) -> None:
         """A piece from the upstream. Runs inside the parser, so nothing may be raised from here."""
@@ -247,7 +283,9 @@ class Stream(Journey):
             if self.leader is not attempt and not self._lead(attempt, chunk):
                 return
             out = self.tap.feed(chunk)
-            if self.tap.is_done:
+            if self.gate is not None:
+                self._hold(self.gate, out)
+            elif self.tap.is_done:
                 self._end(out)
             elif out:
                 self.exchange.write(out)
@@ -275,10 +313,38 @@ class Stream(Journey):
         call.target = route.target
         call.first_at = monotonic()
         self.tap = route.wire.open_tap(self.showing(route))
+        if call.inspection is not None and call.inspection.is_asking:
+            self.gate = Gate(self, call.inspection.ask_output)
+            call.inspection.hear = self.gate.hear
         assert attempt.connection is not None
         self.exchange.on_pressure = attempt.connection.pause
         self.exchange.start(200, _SSE_HEADERS + self.headers(route))
         return True
+
+    # the gate
+
+    def _hold(self, gate: Gate, out: bytes) -> None:
+        """What has come waits; the last of it is settled when it has passed."""
+        self.is_ended = self.waits_for_gate = self.tap.is_done
+        gate.hold(out, is_last=self.tap.is_done)
+
+    def let_pass(self, data: bytes, *, is_last: bool) -> None:
+        """See `checking.Passenger`."""
+        if not is_last:
+            if data:
+                self.exchange.write(data)
+            return
+        self._end(data)
+        self.finish(None)
+
+    def turn_back(self, failure: Fault) -> None:
+        """See `checking.Passenger`."""
+        self._give_up(failure)
+
+    def press(self, is_full: bool) -> None:
+        """See `checking.Passenger`."""
+        if self.leader is not None and self.leader.connection is not None and not self.is_ended:
+            self.leader.connection.pause(is_full)
 
     def _give_up(self, failure: Fault) -> None:
         """Nothing more is read from the upstream."""
@@ -293,6 +359,9 @@ class Stream(Journey):
             super().fail(attempt, failure)
             return
         attempt.report(failure, self.relay.now())
+        if self.waits_for_gate:
+            # all has come; what happens to the connection afterwards is nobody's loss
+            return
         if not self.is_ended:
             self._break_off(failure)
         self.finish(None)
@@ -305,12 +374,15 @@ class Stream(Journey):
         if not self.is_ended:
             self._close_stream()
         attempt.report(None, self.relay.now())
-        self.finish(None)
+        if not self.waits_for_gate:
+            self.finish(None)
 
     def _close_stream(self) -> None:
         """The upstream ended without its end mark."""
         out = self.tap.flush()
-        if self.tap.is_done or self.tap.error is not None:
+        if self.gate is not None and self.tap.is_done:
+            self._hold(self.gate, out)
+        elif self.tap.is_done or self.tap.error is not None:
             self._end(out)
         else:
             if out:

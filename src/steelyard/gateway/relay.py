@@ -6,7 +6,8 @@ downstream, the route allows more attempts and the caller's deadline has not pas
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from typing import Any
 
 from steelyard.base.clock import monotonic
 from steelyard.base.errors import Fault, fault
@@ -47,11 +48,11 @@ class Relay:
         self._health: dict[tuple[str, str, str], TargetHealth] = {}
         self._health_by_id: dict[int, tuple[Target, TargetHealth]] = {}
         self._loop = asyncio.get_running_loop()
-        self._connecting: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self.now = self._loop.time
 
     def __repr__(self) -> str:
-        return f"<Relay to {len(self._health)} targets [{len(self._connecting)} connecting]>"
+        return f"<Relay to {len(self._health)} targets [{len(self._tasks)} waiting]>"
 
     # routes
 
@@ -169,9 +170,13 @@ class Relay:
 
     def connect(self, journey: Journey, attempt: Attempt) -> None:
         """Sends an attempt over a new connection."""
-        task = self._loop.create_task(self._connect(journey, attempt))
-        self._connecting.add(task)
-        task.add_done_callback(self._connecting.discard)
+        self.spawn(self._connect(journey, attempt))
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Runs what a journey has to wait for."""
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _connect(self, journey: Journey, attempt: Attempt) -> None:
         try:

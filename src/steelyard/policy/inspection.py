@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 import re2
 
 from steelyard.base.errors import Fault, fault
-from steelyard.canon.inspection import InspectionPolicy
+from steelyard.canon.inspection import CheckPolicy, InspectionPolicy
 
 MAX_WORDS = 50_000
 MAX_WORD_CHARS = 200
@@ -21,6 +21,8 @@ PATTERN_WINDOW = 256
 #: The longest number that is masked, separators included.
 NUMBER_WINDOW = 64
 MASK = "*"
+#: A caller waits this long for somebody else's word at most.
+MAX_CHECK_S = 30.0
 _MATCHER_BYTES = 64 << 20
 
 
@@ -184,6 +186,8 @@ def check_policy(policy: InspectionPolicy) -> None:
     for stage in policy.stages:
         if stage not in ("input", "output"):
             raise fault("parameter_invalid", detail="stages are input and output.", param="stages")
+    if policy.check is not None:
+        _check_endpoint(policy.check)
     if len(policy.words) > MAX_WORDS or any(not 1 <= len(word) <= MAX_WORD_CHARS for word in policy.words):
         detail = f"words: at most {MAX_WORDS:,}, each of 1 to {MAX_WORD_CHARS} characters."
         raise fault("parameter_invalid", detail=detail, param="words")
@@ -203,3 +207,14 @@ def check_policy(policy: InspectionPolicy) -> None:
         Inspector(policy)
     except re2.error:
         raise fault("parameter_invalid", detail="These words and patterns are too much for one matcher.") from None
+
+
+def _check_endpoint(check: CheckPolicy) -> None:
+    if not check.url.startswith(("http://", "https://")) or any(character.isspace() for character in check.url):
+        raise fault("parameter_invalid", detail="check.url must begin with http:// or https://.", param="check.url")
+    if check.api_key and not check.api_key.startswith(("env:", "file:")):
+        detail = "check.api_key is a reference: env:NAME or file:PATH."
+        raise fault("parameter_invalid", detail=detail, param="check.api_key")
+    if not 0 < check.timeout_s <= MAX_CHECK_S:
+        detail = f"check.timeout_s lies above 0 and up to {MAX_CHECK_S}."
+        raise fault("parameter_invalid", detail=detail, param="check.timeout_s")

@@ -18,7 +18,7 @@ from steelyard.canon.model import Model
 from steelyard.control import inspection, keys, limits, providers, routes, tokens, trail, usage, workspaces
 from steelyard.control.catalogue import RouteSpec
 from steelyard.control.model_book import ModelBook
-from steelyard.control.providers import ProviderWish
+from steelyard.control.providers import ProviderWish, check_remote_reference
 from steelyard.control.records import Records
 from steelyard.web.answers import Handler, guarded, json_answer, read_body, secret_answer
 from steelyard.web.principal import get_admin, get_principal, get_scope
@@ -383,6 +383,8 @@ class ControlApi:
     async def set_inspection(self, request: Request) -> Response:
         actor = get_admin(request)
         wish = await read_body(request, InspectionPolicy)
+        if wish.check is not None:
+            check_remote_reference(wish.check.api_key)
         name = request.path_params["name"]
         record = await inspection.set_inspection(self._records, name, wish, actor=actor.key_id)
         return json_answer(inspection.show_inspection(record.policy.inspection))

@@ -22,6 +22,7 @@ from steelyard.dialects.table import DIALECTS
 from steelyard.gateway.admission import Admission
 from steelyard.gateway.allowance import Allowances
 from steelyard.gateway.answer_cache import AnswerCache
+from steelyard.gateway.checking import Checker
 from steelyard.gateway.core import Core
 from steelyard.gateway.exchange import Headers
 from steelyard.gateway.meter import Meter
@@ -116,6 +117,7 @@ def make_core(pool: Pool, sink: Sink, port: int) -> Core:
         None,
         Audit(),
         AnswerCache(None),  # type: ignore[arg-type]
+        Checker(pool),
         max_body_bytes=10**6,
     )  # type: ignore[arg-type]
 

@@ -146,6 +146,26 @@ ROWS: tuple[Row, ...] = (
         retry_after_s=2,
     ),
     Row(
+        "check_unavailable",
+        503,
+        "ServiceUnavailable",
+        "check_unavailable",
+        "ServiceUnavailable",
+        "The content inspection of this workspace does not answer, so nothing may pass. Please try again later.",
+        (
+            "The endpoint that the workspace has texts checked by is down or too slow.",
+            "业务空间配置的内容检查服务不可用或过慢。",
+        ),
+        (
+            "Retry later; the operator looks at the endpoint, or lets unchecked texts pass.",
+            "稍后重试；由管理员检查该服务，或允许未检查的内容通过。",
+        ),
+        anthropic_type="overloaded_error",
+        blame="us",
+        is_retryable=True,
+        retry_after_s=2,
+    ),
+    Row(
         "not_delivered",
         400,
         "invalid_request_error",
