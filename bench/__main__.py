@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-from bench import engine, features, peers, picture
+from bench import crossings, engine, features, peers, picture
 
 OUT = Path("bench-results")
 PLAIN_CALLS = 20_000
@@ -21,9 +21,11 @@ STREAMS = 640
 LITELLM_DIVISOR = 20
 
 
-def load(peer: peers.Peer, *, total: int, connections: int = 32, rate: float = 0, stream: bool = False) -> dict:
+def load(
+    peer: peers.Peer, *, total: int, connections: int = 32, rate: float = 0, stream: bool = False, api: str = "openai"
+) -> dict:
     command = [sys.executable, str(peers.ROOT / "bench/load.py"), "--port", str(peer.port), "--key", peer.key]
-    command += ["--total", str(total), "--connections", str(connections), "--rate", str(rate)]
+    command += ["--total", str(total), "--connections", str(connections), "--rate", str(rate), "--api", api]
     if stream:
         command.append("--stream")
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=150)
@@ -120,8 +122,24 @@ def main() -> None:
     parser.add_argument("--million", action="store_true", help="memory over a million calls")
     parser.add_argument("--features", action="store_true", help="what each feature costs")
     parser.add_argument("--engine", action="store_true", help="the embedded model against the bare engine")
+    parser.add_argument("--crossings", action="store_true", help="what a crossing between APIs costs")
+    parser.add_argument("--no-peers", action="store_true", help="only what else is asked for")
     arguments = parser.parse_args()
     OUT.mkdir(exist_ok=True)
+    text = "" if arguments.no_peers else against_peers(arguments)
+    if arguments.features:
+        text += f"\n{features.table(load, cpu_per_thousand, arguments.rounds)}\n"
+    if arguments.crossings:
+        text += f"\n{crossings.table(load, cpu_per_thousand, arguments.rounds)}\n"
+    if arguments.engine:
+        text += f"\n{engine.compare()}\n"
+    (OUT / "table.md").write_text(text)
+    print(text)
+    print(f"written to {OUT}", file=sys.stderr)
+
+
+def against_peers(arguments: argparse.Namespace) -> str:
+    """The main table, with its figures and picture written beside it."""
     with contextlib.ExitStack() as stack:
         directory = stack.enter_context(peers.workspace())
         direct = stack.enter_context(peers.mock())
@@ -142,15 +160,9 @@ def main() -> None:
         )
         if arguments.million:
             text += f"\n{over_a_million(running['steelyard'])}\n"
-    if arguments.features:
-        text += f"\n{features.table(load, cpu_per_thousand, arguments.rounds)}\n"
-    if arguments.engine:
-        text += f"\n{engine.compare()}\n"
-    (OUT / "table.md").write_text(text)
     (OUT / "figures.json").write_text(json.dumps(figures, indent=1))
     (OUT / "picture.svg").write_text(picture.draw(rows))
-    print(text)
-    print(f"written to {OUT}/table.md, figures.json, picture.svg", file=sys.stderr)
+    return text
 
 
 def over_a_million(peer: peers.Peer) -> str:

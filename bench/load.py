@@ -17,19 +17,38 @@ import uvloop
 MAX_RUN_S = 120.0
 
 
-def request(port: int, key: str, model: str, is_stream: bool) -> bytes:
-    body = {
-        "model": model,
-        "messages": [
-            {"role": "system", "content": "You are a helpful assistant."},
-            {"role": "user", "content": "Write a haiku about scales and weights, please."},
-        ],
-    }
-    if is_stream:
-        body |= {"stream": True, "stream_options": {"include_usage": True}}
+MESSAGES = [
+    {"role": "system", "content": "You are a helpful assistant."},
+    {"role": "user", "content": "Write a haiku about scales and weights, please."},
+]
+
+
+def openai_call(model: str, is_stream: bool) -> tuple[str, dict, str]:
+    more = {"stream": True, "stream_options": {"include_usage": True}} if is_stream else {}
+    return "/v1/chat/completions", {"model": model, "messages": MESSAGES, **more}, ""
+
+
+def dashscope_call(model: str, is_stream: bool) -> tuple[str, dict, str]:
+    parameters = {"result_format": "message", **({"incremental_output": True} if is_stream else {})}
+    body = {"model": model, "input": {"messages": MESSAGES}, "parameters": parameters}
+    header = "X-DashScope-SSE: enable\r\n" if is_stream else ""
+    return "/api/v1/services/aigc/text-generation/generation", body, header
+
+
+def anthropic_call(model: str, is_stream: bool) -> tuple[str, dict, str]:
+    system, user = MESSAGES
+    body = {"model": model, "max_tokens": 1000, "system": system["content"], "messages": [user]}
+    return "/v1/messages", {**body, **({"stream": True} if is_stream else {})}, ""
+
+
+APIS = {"openai": openai_call, "dashscope": dashscope_call, "anthropic": anthropic_call}
+
+
+def request(port: int, key: str, model: str, is_stream: bool, api: str) -> bytes:
+    path, body, header = APIS[api](model, is_stream)
     data = json.dumps(body, separators=(",", ":")).encode()
     head = (
-        f"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: Bearer {key}\r\n"
+        f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: Bearer {key}\r\n{header}"
         f"Content-Type: application/json\r\nAccept: application/json\r\nUser-Agent: bench\r\nContent-Length: {len(data)}\r\n\r\n"
     )
     return head.encode() + data
@@ -121,7 +140,7 @@ def quantile(values: list[float], q: float) -> float:
 
 async def main(args: argparse.Namespace) -> None:
     loop = asyncio.get_running_loop()
-    run = Run(request(args.port, args.key, args.model, args.stream), args.total)
+    run = Run(request(args.port, args.key, args.model, args.stream, args.api), args.total)
     clients = []
     for _ in range(args.connections):
         _, client = await loop.create_connection(lambda: Client(run), "127.0.0.1", args.port)
@@ -163,4 +182,5 @@ if __name__ == "__main__":
     parser.add_argument("--total", type=int, default=1000)
     parser.add_argument("--rate", type=float, default=0)
     parser.add_argument("--stream", action="store_true")
+    parser.add_argument("--api", choices=sorted(APIS), default="openai")
     uvloop.run(main(parser.parse_args()))
