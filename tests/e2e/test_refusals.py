@@ -18,6 +18,10 @@ HI = [{"role": "user", "content": "hi"}]
 BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("openai", "chat"): {"model": "fake", "messages": HI},
     ("openai", "completions"): {"model": "fake", "prompt": "hi"},
+    ("openai", "embeddings"): {"model": "fake", "input": "hi"},
+    ("openai", "rerank"): {"model": "fake", "query": "hi", "documents": ["hi"]},
+    ("dashscope", "embeddings"): {"model": "fake", "input": {"texts": ["hi"], "contents": [{"text": "hi"}]}},
+    ("dashscope", "rerank"): {"model": "fake", "input": {"query": "hi", "documents": ["hi"]}},
     ("dashscope", "chat"): {"model": "fake", "input": {"messages": HI}, "parameters": {}},
     ("anthropic", "chat"): {"model": "fake", "max_tokens": 9, "messages": HI},
 }

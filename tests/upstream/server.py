@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import contextlib
 import dataclasses
+import functools
 import json
 import random
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from upstream import messages, native
+from upstream import messages, native, vectors
 from upstream.answers import counted_pieces, events, usage_of, whole
 from upstream.script import Script
 
@@ -53,7 +54,27 @@ class Face:
     error: dict[str, Any]
 
 
+#: Operations without streams: how a path ends -> (what answers, is its envelope the native one)
+WHOLE: dict[str, tuple[Callable[[Script, dict[str, Any]], bytes], bool]] = {
+    "/embeddings": (vectors.openai_embeddings, False),
+    "/rerank": (vectors.openai_ranks, False),
+    "/text-embedding": (vectors.native_embeddings, True),
+    "/multimodal-embedding": (vectors.native_embeddings, True),
+    "/text-rerank": (vectors.native_ranks, True),
+}
+
+
+def _answer_with(answer: Callable[[Script, dict[str, Any]], bytes], body: dict[str, Any], script: Script) -> bytes:
+    return answer(script, body)
+
+
 def face_of(path: str, headers: dict[str, str], body: dict[str, Any]) -> Face:
+    for end, (answer, is_native) in WHOLE.items():
+        if path.endswith(end):
+            error: dict[str, Any] = {"error": {"message": "scripted", "type": "t", "code": "c"}}
+            if is_native:
+                error = {"code": "c", "message": "scripted", "request_id": native.ID}
+            return Face({"messages": []}, False, functools.partial(_answer_with, answer, body), lambda _: [], error)
     if path.endswith("/generation"):
         is_multimodal = "multimodal" in path
         return Face(

@@ -23,6 +23,7 @@ class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
     settings: dict[str, Any] = {}
     is_stream: bool = False
     wants_usage: bool = False
+    #: How many answers; 0 where the answer is no text of a model's.
     n: int = 1
     #: The caller's own cap on the answer, None when there is none.
     output_cap_tokens: int | None = None

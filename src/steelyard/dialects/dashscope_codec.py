@@ -291,6 +291,11 @@ def _write_choice(index: int, choice: Choice, is_multimodal: bool) -> dict[str, 
     return out
 
 
+def rewrite_parts(parts: list[Any], rewrite: Rewrite) -> list[Any]:
+    """Parts with their texts rewritten."""
+    return [{**one, "text": rewrite(one["text"])} if isinstance(one.get("text"), str) else one for one in parts]
+
+
 def rewrite_reply(body: bytes, rewrite: Rewrite) -> bytes:
     """See `Dialect`."""
     answer = msgspec.json.decode(body)

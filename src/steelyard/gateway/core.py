@@ -156,6 +156,9 @@ class Core:
     ) -> ModelRequest:
         """The request as it may go on; what looks at the answer goes with the call."""
         stages = stages_of(inspector, asked)
+        models = self.admission.snapshot.models
+        # the call itself must not be held from here: it holds the inspection, and a cycle would wait for the collector
+        request_id = call.request_id
 
         def note(stage: str, rule: str) -> None:
             self.meter.moderated(grant.workspace, request.model if request.model in models else UNKNOWN, stage)
@@ -163,11 +166,10 @@ class Core:
                 "inspection.blocked",
                 grant.workspace,
                 grant.key_id,
-                call.request_id,
+                request_id,
                 f"{stage} {dialect.operation} {rule}",
             )
 
-        models = self.admission.snapshot.models
         inspection = Inspection(inspector, note, self._checker, is_output=OUTPUT in stages)
         call.asks_first = inspection if inspection.is_asking and INPUT in stages else None
         if OUTPUT in stages:

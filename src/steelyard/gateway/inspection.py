@@ -67,6 +67,8 @@ class Inspection:
         Raises:
             Fault: `data_inspection_failed`.
         """
+        if self._inspector.is_clean(request.raw):
+            return request
         try:
             return dialect.rewrite_request(request, lambda text: self._inspector.check(text, "Input"))
         except Fault as failure:
@@ -79,6 +81,9 @@ class Inspection:
         Raises:
             Fault: `data_inspection_failed`.
         """
+        # what comes before the answer's texts is not the model's: a time of ten digits looks like a number to mask
+        if self._inspector.is_clean(body[max(body.find(b'"choices"'), 0) :]):
+            return body
         try:
             return dialect.rewrite_reply(body, lambda text: self._inspector.check(text, "Output"))
         except Fault as failure:

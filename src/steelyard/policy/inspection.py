@@ -24,6 +24,7 @@ MASK = "*"
 #: A caller waits this long for somebody else's word at most.
 MAX_CHECK_S = 30.0
 _MATCHER_BYTES = 64 << 20
+_ANCHORS = ("^", "$", "\\A", "\\z", "\\Z")
 
 
 def _luhn(digits: str) -> bool:
@@ -62,7 +63,7 @@ _CANDIDATE = r"\d(?:[ -]?\d){9}|s[kt]-[0-9A-Za-z_-]{20}"
 class Inspector:
     """One workspace's policy, ready to use."""
 
-    __slots__ = ("_anything", "_masks", "_matchers", "may_disable", "policy", "stages", "window")
+    __slots__ = ("_anything", "_is_anchored", "_masks", "_matchers", "may_disable", "policy", "stages", "window")
 
     def __init__(self, policy: InspectionPolicy) -> None:
         self.policy = policy
@@ -78,12 +79,21 @@ class Inspector:
         looked_for = [rule for _, rule in rules] + ([_CANDIDATE] if policy.mask else [])
         #: One look that spares most texts every other one.
         self._anything = _compile("|".join(f"(?:{rule})" for rule in looked_for) or "$^")
+        #: A pattern that looks for where a text begins or ends cannot be looked for in what is around it.
+        self._is_anchored = any(anchor in one for one in policy.patterns for anchor in _ANCHORS)
         longest = max((len(word) for word in policy.words), default=0)
         #: A match may be as long as this: so much of a stream is held back.
         self.window = max(longest, NUMBER_WINDOW if policy.mask else 0, PATTERN_WINDOW if policy.patterns else 0, 1)
 
     def __repr__(self) -> str:
         return f"<Inspector [{len(self.policy.words)} words, {len(self.policy.patterns)} patterns]>"
+
+    def is_clean(self, raw: bytes) -> bool:
+        """Whether one look at a whole JSON body shows that none of its texts can hold anything.
+
+        Without escapes every text stands in the body as it is. False only says that its texts must be looked at.
+        """
+        return not self._is_anchored and b"\\" not in raw and self._anything.search(raw) is None
 
     def check(self, text: str, part: str) -> str:
         """The text as it may go on.

@@ -58,11 +58,11 @@ def cap_within(
     for target in targets:
         cap = _cap(request, target)
         if tokens is not None:
-            cap = min(cap, (tokens - prompt_tokens) // request.n)
+            cap = min(cap, (tokens - prompt_tokens) // max(request.n, 1))
         output_price = _output_price(target.price)
         if micros is not None and output_price:
             room = micros * PRICE_UNIT_TOKENS - prompt_tokens * _prompt_price(target.price)
-            cap = min(cap, room // (output_price * request.n))
+            cap = min(cap, room // (output_price * max(request.n, 1)))
         caps.append(cap)
     return max(min(caps), 1)
 

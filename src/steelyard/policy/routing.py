@@ -23,6 +23,7 @@ _FIELDS = {
     "json_object": "response_format",
     "json_schema": "response_format",
     "server_tool": "tools",
+    "sparse": "output_type",
 }
 _NO_MODEL = " This server has no model yet: `steelyard models pull` gets the embedded one, [providers] adds a vendor's."
 

@@ -13,11 +13,13 @@ from steelyard.base.metrics import Registry
 from steelyard.base.secrets import digest
 from steelyard.base.tokens import Signer
 from steelyard.canon.grant import Grant, Workspace
+from steelyard.canon.inspection import NO_INSPECTION, InspectionPolicy
 from steelyard.canon.model import Model, Target
 from steelyard.canon.receipt import Receipt
 from steelyard.canon.snapshot import Snapshot
-from steelyard.dialects import openai_chat
+from steelyard.dialects import anthropic_messages, openai_chat
 from steelyard.dialects.crossing import Wires
+from steelyard.dialects.dialect import Dialect
 from steelyard.dialects.table import DIALECTS
 from steelyard.gateway.admission import Admission
 from steelyard.gateway.allowance import Allowances
@@ -64,6 +66,9 @@ class Exchange:
         self.answer += data
         self.is_whole.set()
 
+    def break_off(self, data: bytes) -> None:
+        self.end(data)
+
     def abort(self) -> None:
         self.is_whole.set()
 
@@ -98,12 +103,15 @@ class Sink:
         self.receipts.append(receipt)
 
 
-def make_core(pool: Pool, sink: Sink, port: int) -> Core:
+INSPECTED = InspectionPolicy(words=("forbidden",), mask=("phone",))
+
+
+def make_core(pool: Pool, sink: Sink, port: int, inspection: InspectionPolicy = NO_INSPECTION) -> Core:
     admission = Admission(Source(), SIGNER)
     target = Target(provider="p", model="m", base_url=f"http://127.0.0.1:{port}/v1", has_breaker=False)
     admission.snapshot = Snapshot(
-        models={"m": Model(name="m", targets=(target,), max_attempts=1)},
-        workspaces={"w": Workspace(name="w", is_activated=True)},
+        models={"m": Model(name="m", targets=(target,), max_attempts=1, unsupported="pass")},
+        workspaces={"w": Workspace(name="w", is_activated=True, inspection=inspection)},
     )
     admission.fresh_at = monotonic()
     admission._cache[digest(KEY)] = Grant(key_id="k", workspace="w")
@@ -122,23 +130,27 @@ def make_core(pool: Pool, sink: Sink, port: int) -> Core:
     )  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("inspection", [NO_INSPECTION, INSPECTED], ids=["not inspected", "inspected"])
+@pytest.mark.parametrize("dialect", [openai_chat.DIALECT, anthropic_messages.DIALECT], ids=["relayed", "crossed"])
 @pytest.mark.parametrize(
     ("extra", "status"),
     [({}, 200), ({"stream": True}, 200), ({"script": {"status": 500}}, 500), ({"temperature": "hot"}, 400)],
     ids=["plain", "stream", "upstream error", "refused"],
 )
-async def test_a_call_leaves_nothing_for_the_collector(extra: dict[str, Any], status: int) -> None:
+async def test_a_call_leaves_nothing_for_the_collector(
+    extra: dict[str, Any], status: int, dialect: Dialect, inspection: InspectionPolicy
+) -> None:
     """Cycles left by every call would be collected in pauses of milliseconds, which showed as a p99 of 6 ms."""
     vendor = FakeVendor()
     server = await asyncio.start_server(vendor.serve_connection, "127.0.0.1", 0)
     sink = Sink()
-    body = {"model": "m", "messages": [{"role": "user", "content": "hi"}], **extra}
+    body = {"model": "m", "max_tokens": 99, "messages": [{"role": "user", "content": "hi"}], **extra}
     async with server, Pool() as pool:
-        core = make_core(pool, sink, server.sockets[0].getsockname()[1])
+        core = make_core(pool, sink, server.sockets[0].getsockname()[1], inspection)
 
         async def call() -> None:
             exchange = Exchange(body)
-            core.handle(exchange, openai_chat.DIALECT)
+            core.handle(exchange, dialect)
             await exchange.is_whole.wait()
             assert exchange.status == status
 

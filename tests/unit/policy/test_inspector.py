@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -145,3 +146,19 @@ def test_a_pattern_cannot_stall_the_process() -> None:
     """What takes Python's own matcher for ever is linear here."""
     inspector = Inspector(InspectionPolicy(patterns=(r"(a+)+$x",)))
     assert inspector.check("a" * 100_000 + "!", "Input")
+
+
+@given(
+    st.lists(st.text(alphabet='ab forbidden13800138000"\\\n汉字词-', max_size=40), min_size=1, max_size=3),
+    st.sampled_from([("forbidden", "汉字"), ()]),
+    st.sampled_from([(), ("b+a",), ("^a",), ("a$",)]),
+)
+def test_one_look_at_a_body_never_misses_a_text(
+    texts: list[str], words: tuple[str, ...], patterns: tuple[str, ...]
+) -> None:
+    """What is called clean from afar is left alone from near."""
+    inspector = Inspector(InspectionPolicy(words=words, patterns=patterns, mask=("phone",)))
+    raw = msgspec.json.encode({"messages": [{"role": "user", "content": text} for text in texts]})
+    if inspector.is_clean(raw):
+        for text in texts:
+            assert inspector.check(text, "Input") == text

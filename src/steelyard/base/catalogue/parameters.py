@@ -51,6 +51,30 @@ ROWS: tuple[Row, ...] = (
         ("Send the field that the message names.", "补上提示中的字段。"),
     ),
     bad_parameter(
+        "dimensions_range",
+        "Range of dimensions should be one of the model's own; it must be a whole number of 1 or more.{detail}",
+        ("The model has no vectors of that length.", "模型不支持该向量维度。"),
+        ("Leave it out, or ask for one of the model's dimensions.", "不传该参数，或改用模型支持的维度。"),
+    ),
+    bad_parameter(
+        "top_n_range",
+        "Range of top_n should be [1, the number of documents]",
+        _RANGE,
+        _INTO_RANGE,
+    ),
+    bad_parameter(
+        "embedding_input_empty",
+        "Value error, contents must not be empty: input.contents",
+        ("A text is empty, or there is none.", "文本为空，或没有文本。"),
+        ("Send at least one text, and none that is empty.", "至少传一条文本，且不可为空。"),
+    ),
+    bad_parameter(
+        "documents_too_many",
+        "Range of documents should be [1, {limit}]",
+        ("More documents than one call takes.", "单次请求的文档过多。"),
+        ("Split the documents over several calls.", "分批请求。"),
+    ),
+    bad_parameter(
         "not_carried",
         "The model `{model}` is served over the {api} API here, which has no place for `{field}`.",
         (
