@@ -27,7 +27,7 @@ from steelyard.base.metrics_port import open_metrics_port
 from steelyard.base.segments import get_machine_id, owner_of, stem_of
 from steelyard.base.tokens import Signer
 from steelyard.config import Settings, resolve_secret
-from steelyard.declared import engine_socket, make_catalogue, make_stored, write_banner
+from steelyard.declared import VECTORS, engine_socket, make_catalogue, make_stored, write_banner
 
 if TYPE_CHECKING:
     from steelyard.store.database import Database
@@ -407,15 +407,39 @@ async def run_engine(orders: Orders) -> None:
     os._exit(0)
 
 
-# the catalogue, from settings
+async def run_vectors(orders: Orders) -> None:
+    """The embedded embedding and rerank models behind the OpenAI wire. Nothing is loaded before it is asked for."""
+    import uvicorn
+
+    from steelyard.engines import llama
+    from steelyard.engines.vector_host import VectorHost
+    from steelyard.engines.vectors import VectorModels
+
+    settings = orders.settings
+    registry = Registry()
+    path = engine_socket(settings, VECTORS)
+    path.unlink(missing_ok=True)
+    host = VectorHost(VectorModels(settings.engines.threads or llama.default_threads()), registry)
+    config = uvicorn.Config(
+        host, uds=str(path), ws="none", lifespan="off", log_config=None, access_log=False, timeout_keep_alive=75,
+        timeout_graceful_shutdown=DRAIN_S,
+    )  # fmt: skip
+    name = f"vectors-{orders.boot_id}-{os.getpid()}"
+    async with (
+        await open_metrics_port(settings.run_dir, name, registry, host.refresh),
+        _background(_die_with_parent()),
+    ):
+        await _make_server(config).serve()
+    os._exit(0)
 
 
-_ROLES = {"gateway": run_gateway, "face": run_face, "engine": run_engine}
+_ROLES = {"gateway": run_gateway, "face": run_face, "engine": run_engine, "vectors": run_vectors}
 #: Imported while the supervisor still migrates, so that starting is quick.
 _EARLY = {
     "gateway": ("uvicorn", "uvicorn.protocols.http.httptools_impl", "steelyard.gateway.fastlane", "steelyard.gateway.asgi"),
     "face": ("uvicorn", "uvicorn.protocols.http.httptools_impl", "steelyard.store.database", "steelyard.store.migrations", "sqlalchemy.dialects.sqlite.aiosqlite", "steelyard.web.app"),
     "engine": ("uvicorn", "uvicorn.protocols.http.httptools_impl", "steelyard.engines.host"),
+    "vectors": ("uvicorn", "uvicorn.protocols.http.httptools_impl", "steelyard.engines.vector_host"),
 }  # fmt: skip
 
 

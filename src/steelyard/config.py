@@ -66,6 +66,8 @@ class Engines(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     load: tuple[str, ...] = ("qwen2.5-coder-0.5b-instruct",)
     slots: int = 4
     threads: int = 0
+    #: Whether the embedded embedding and rerank models are there; they are loaded when first asked for.
+    vectors: bool = True
 
 
 class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

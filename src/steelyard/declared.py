@@ -10,11 +10,13 @@ from steelyard.canon.model import Model, Price, Target
 from steelyard.config import PriceSettings, Settings, price_micros, resolve_secret
 
 if TYPE_CHECKING:
-    from steelyard.control.catalogue import Catalogue, ProviderSpec, RouteSpec
+    from steelyard.control.catalogue import Catalogue, EmbeddedEntry, ProviderSpec, RouteSpec
     from steelyard.control.providers import Stored
 
 #: What the start-up banner says of the models.
 BANNER_FILE = "models.json"
+#: The host of the embedding and rerank models, as `engine_socket` knows it.
+VECTORS = "vectors"
 
 
 def engine_socket(settings: Settings, name: str) -> Path:
@@ -32,8 +34,6 @@ def make_catalogue(settings: Settings) -> "Catalogue":
         providers=declared_providers(settings),
         routes=declared_routes(settings),
         embedded_names=settings.embedded_names,
-        stand_in_names=STAND_IN_NAMES,
-        default_embedded=DEFAULT_CHAT,
         stop_when_exhausted=settings.quota.stop_when_exhausted,
     )
     models_dir = Path(settings.models_dir)
@@ -57,10 +57,40 @@ def make_catalogue(settings: Settings) -> "Catalogue":
                 chunk_timeout_s=300.0,
                 has_breaker=False,
             )
-            entries.append(EmbeddedEntry(model.name, target))
+            names = STAND_IN_NAMES if model.name == DEFAULT_CHAT else ()
+            entries.append(EmbeddedEntry(model.name, target, names))
+        entries += _vector_entries(settings)
         return msgspec.structs.replace(file_part, embedded=tuple(entries))
 
     return catalogue
+
+
+def _vector_entries(settings: Settings) -> "list[EmbeddedEntry]":
+    """The embedded embedding and rerank models."""
+    from steelyard.control.catalogue import EmbeddedEntry
+    from steelyard.engines.catalogue import EMBEDDING_STAND_IN_NAMES, RERANK_STAND_IN_NAMES
+    from steelyard.engines.vectors import DIMENSIONS, E5, FUSION, MAX_TOKENS, is_installed
+
+    if not settings.engines.vectors or not is_installed():
+        return []
+    stand_ins = {E5: EMBEDDING_STAND_IN_NAMES, FUSION: RERANK_STAND_IN_NAMES}
+    return [
+        EmbeddedEntry(
+            name,
+            Target(
+                provider="local",
+                model=name,
+                base_url=f"unix:{engine_socket(settings, VECTORS)}:/v1",
+                operations=("rerank",) if name == FUSION else ("embeddings",),
+                context_tokens=MAX_TOKENS,
+                is_local=True,
+                first_byte_timeout_s=1800.0,
+                has_breaker=False,
+            ),
+            stand_ins.get(name, ()),
+        )
+        for name in (*DIMENSIONS, FUSION)
+    ]
 
 
 def declared_providers(settings: Settings) -> "dict[str, ProviderSpec]":

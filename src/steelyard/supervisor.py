@@ -25,6 +25,7 @@ from steelyard.base.errors import SetupFault
 from steelyard.base.metrics_port import SUFFIX
 from steelyard.base.secrets import load_master_key, parse_master_key
 from steelyard.config import Settings, resolve_secret
+from steelyard.engines import vectors
 from steelyard.engines.catalogue import MODELS
 from steelyard.engines.llama import PROCESS_ENVIRONMENT
 from steelyard.engines.weights import is_present
@@ -172,9 +173,14 @@ class Supervisor:
         models_dir = Path(settings.models_dir)
         return [name for name in settings.engines.load if name in MODELS and is_present(models_dir, MODELS[name])]
 
+    def _has_vectors(self) -> bool:
+        settings = self._settings
+        is_off = settings.embedded_names == "off" and settings.providers
+        return settings.engines.vectors and not is_off and vectors.is_installed()
+
     async def _spawn(self, child: Child) -> None:
         environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-        if child.role == "engine":
+        if child.role in ("engine", "vectors"):
             environment |= PROCESS_ENVIRONMENT
         descriptors = (self._listener.fileno(),) if child.role == "gateway" else ()
         child.process = await asyncio.create_subprocess_exec(
@@ -237,6 +243,8 @@ class Supervisor:
             for name in self._installed_models():
                 if name not in running:
                     await self._add(Child("engine", name))
+            if self._has_vectors() and not any(child.role == "vectors" for child in self._children):
+                await self._add(Child("vectors"))
             await asyncio.sleep(1.0)
 
     async def _reload(self) -> None:
@@ -299,7 +307,7 @@ class Supervisor:
     async def _stop_all(self) -> None:
         children = self._children
         # gateways first: the face still takes their last receipts
-        for group in (("gateway",), ("engine", "face")):
+        for group in (("gateway",), ("engine", "vectors", "face")):
             chosen = [child for child in children if child.role in group]
             for child in chosen:
                 child.is_stopping = True

@@ -69,6 +69,8 @@ class EmbeddedEntry(msgspec.Struct, frozen=True):
 
     name: str
     target: Target
+    #: Vendors' names that it answers for while no provider is configured.
+    stand_in_names: tuple[str, ...] = ()
 
 
 class Declared(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,8 +81,6 @@ class Declared(msgspec.Struct, frozen=True, kw_only=True):
     embedded: tuple[EmbeddedEntry, ...] = ()
     #: "auto", "on" or "off"
     embedded_names: str = "auto"
-    stand_in_names: tuple[str, ...] = ()
-    default_embedded: str = ""
     #: Whether the end of a workspace's free tokens is the end of its priced calls.
     stop_when_exhausted: bool = False
 
@@ -152,8 +152,8 @@ def _embedded(declared: Declared, *, has_providers: bool) -> dict[str, Model]:
         }
         name = LOCAL_PREFIX + entry.name
         models[name] = Model(name=name, **fields)
-        if answers and entry.name == declared.default_embedded:
-            models |= {one: Model(name=one, is_stand_in=True, **fields) for one in declared.stand_in_names}
+        if answers:
+            models |= {one: Model(name=one, is_stand_in=True, **fields) for one in entry.stand_in_names}
     return models
 
 

@@ -126,3 +126,11 @@ STAND_IN_NAMES: tuple[str, ...] = (
     "glm-4.5",
     "kimi-k2",
 )
+#: Likewise for the embedded embedding model, and the embedded rerank.
+EMBEDDING_STAND_IN_NAMES: tuple[str, ...] = (
+    "text-embedding-v1",
+    "text-embedding-v2",
+    "text-embedding-v3",
+    "text-embedding-v4",
+)
+RERANK_STAND_IN_NAMES: tuple[str, ...] = ("gte-rerank", "gte-rerank-v2", "qwen3-rerank")
