@@ -48,6 +48,7 @@ def make_catalogue(settings: Settings) -> "Catalogue":
                 provider="local",
                 model=model.name,
                 base_url=f"unix:{engine_socket(settings, model.name)}:/v1",
+                operations=("chat", "completions", "tokenize"),
                 capabilities=model.capabilities,
                 context_tokens=model.context_tokens,
                 max_output_tokens=model.context_tokens,

@@ -23,6 +23,8 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("dashscope", "embeddings"): {"model": "fake", "input": {"texts": ["hi"], "contents": [{"text": "hi"}]}},
     ("dashscope", "rerank"): {"model": "fake", "input": {"query": "hi", "documents": ["hi"]}},
     ("dashscope", "chat"): {"model": "fake", "input": {"messages": HI}, "parameters": {}},
+    ("dashscope", "tokenize"): {"model": "fake-native", "input": {"messages": HI}},
+    ("anthropic", "tokenize"): {"model": "fake-messages", "messages": HI},
     ("anthropic", "chat"): {"model": "fake", "max_tokens": 9, "messages": HI},
 }
 
@@ -42,7 +44,7 @@ REQUESTS: dict[str, list[Request]] = {
     "models": [Request("openai", "GET", prefix + "/models") for prefix in ("/v1", "/compatible-mode/v1")],
     "tokens": [Request("dashscope", "POST", "/api/v1/tokens")],
 }
-for one in DIALECTS:
+for one in (dialect for dialect in DIALECTS if dialect.paths):
     body = BODIES[one.api, one.operation]
     REQUESTS.setdefault(one.operation, []).extend(Request(one.api, "POST", path, body) for path in one.paths)
 #: Operations that name a model.

@@ -61,6 +61,8 @@ WHOLE: dict[str, tuple[Callable[[Script, dict[str, Any]], bytes], bool]] = {
     "/text-embedding": (vectors.native_embeddings, True),
     "/multimodal-embedding": (vectors.native_embeddings, True),
     "/text-rerank": (vectors.native_ranks, True),
+    "/tokenizer": (vectors.native_tokens, True),
+    "/count_tokens": (vectors.counted_tokens, False),
 }
 
 

@@ -70,3 +70,14 @@ def native_ranks(script: Script, body: dict[str, Any]) -> bytes:
     rows, tokens = _ranks(query, asked["documents"], parameters.get("top_n"))
     answer = {"output": {"results": rows}, "usage": {"total_tokens": tokens}, "request_id": ID}
     return json.dumps(answer).encode()
+
+
+def native_tokens(script: Script, body: dict[str, Any]) -> bytes:
+    messages = body["input"].get("messages") or [{"content": body["input"].get("prompt")}]
+    words = [word for one in messages for word in str(one["content"]).split()]
+    output = {"token_ids": list(range(len(words))), "tokens": words}
+    return json.dumps({"output": output, "usage": {"input_tokens": len(words)}, "request_id": ID}).encode()
+
+
+def counted_tokens(script: Script, body: dict[str, Any]) -> bytes:
+    return json.dumps({"input_tokens": len(json.dumps(body["messages"]).split())}).encode()

@@ -1,14 +1,17 @@
 """Every wire operation that this server has."""
 
 from steelyard.dialects import (
+    anthropic_count,
     anthropic_messages,
     dashscope_embeddings,
     dashscope_generation,
     dashscope_rerank,
+    dashscope_tokenizer,
     openai_chat,
     openai_completions,
     openai_embeddings,
     openai_rerank,
+    openai_tokenize,
 )
 from steelyard.dialects.dialect import Dialect
 
@@ -17,10 +20,13 @@ DIALECTS: tuple[Dialect, ...] = (
     openai_completions.DIALECT,
     openai_embeddings.DIALECT,
     openai_rerank.DIALECT,
+    openai_tokenize.DIALECT,
     dashscope_generation.TEXT,
     dashscope_generation.MULTIMODAL,
     dashscope_embeddings.TEXT,
     dashscope_embeddings.MULTIMODAL,
     dashscope_rerank.DIALECT,
+    dashscope_tokenizer.DIALECT,
     anthropic_messages.DIALECT,
+    anthropic_count.DIALECT,
 )

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from steelyard.base.errors import fault
+from steelyard.canon.tokens import TokenAnswer
 from steelyard.canon.usage import Usage
 from steelyard.engines.catalogue import EmbeddedModel
 from steelyard.engines.llama_wire import Wish, engine_fault, logprobs_of
@@ -36,6 +37,7 @@ class Generator:
     """The slots of one engine."""
 
     def __init__(self, pool: Pool, origin: Origin, secret: str, model: EmbeddedModel, slots: int) -> None:
+        self._pool_of_all = pool
         self._pool = pool.origin(origin)
         self._origin = origin
         self._secret = secret
@@ -85,6 +87,32 @@ class Generator:
             # carried to the consumer, which raises it
             queue.put_nowait(exc)
         queue.put_nowait(None)
+
+    async def tokenize(self, messages: list[dict[str, Any]]) -> TokenAnswer:
+        """What the model reads of a conversation, its template's marks included.
+
+        Raises:
+            Fault: the engine refused or failed.
+        """
+        prompt = await self._ask("/apply-template", {"messages": messages})
+        asked = {"content": prompt["prompt"], "add_special": True, "parse_special": True, "with_pieces": True}
+        tokens = (await self._ask("/tokenize", asked))["tokens"]
+        texts = tuple(_text_of(one["piece"]) for one in tokens)
+        return TokenAnswer(count=len(tokens), ids=tuple(one["id"] for one in tokens), texts=texts)
+
+    async def _ask(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        headers = {
+            "Authorization": f"Bearer {self._secret}",
+            "Content-Type": "application/json",
+            "Connection": "close",
+        }
+        try:
+            answer = await self._pool_of_all.fetch(self._origin, "POST", path, msgspec.json.encode(body), headers)
+        except PoolError as exc:
+            raise fault("model_unavailable", detail=" (Its engine stopped.)") from exc
+        value: dict[str, Any] = msgspec.json.decode(answer.body)
+        self._check(value)
+        return value
 
     async def _choice(self, wish: Wish, index: int) -> AsyncIterator[Piece]:
         body = dict(wish.body)
@@ -154,6 +182,11 @@ class Generator:
     def _check(self, value: dict[str, Any]) -> None:
         if isinstance(value.get("error"), dict):
             raise engine_fault(value["error"], self._model)
+
+
+def _text_of(piece: str | list[int]) -> str:
+    """A token's text; one that is a part of a character comes as bytes."""
+    return piece if isinstance(piece, str) else bytes(piece).decode("utf-8", "replace")
 
 
 def _decode_event(event: bytes) -> dict[str, Any] | None:

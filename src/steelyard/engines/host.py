@@ -9,14 +9,14 @@ from typing import Any
 from steelyard.base import ids
 from steelyard.base.clock import now_s
 from steelyard.base.errors import Fault, fault
-from steelyard.base.jsondoor import decode_object
+from steelyard.base.jsondoor import decode_object, encode
 from steelyard.base.metrics import Registry
 from steelyard.canon.usage import Usage
 from steelyard.dialects import openai_errors
 from steelyard.engines.answers import DONE, ChatShape, CompletionShape, add_usage
 from steelyard.engines.catalogue import EmbeddedModel
 from steelyard.engines.generation import Generator, Piece
-from steelyard.engines.llama_wire import Wish, chat_wish, completion_wish
+from steelyard.engines.llama_wire import Wish, chat_wish, completion_wish, messages_of
 
 log = logging.getLogger("steelyard.engine")
 
@@ -31,6 +31,9 @@ _OPERATIONS: dict[str, tuple[Callable[[dict[str, Any], EmbeddedModel], Wish], ty
     "/v1/chat/completions": (chat_wish, ChatShape),
     "/v1/completions": (completion_wish, CompletionShape),
 }
+
+
+TOKENIZE_PATH = "/v1/tokenize"
 
 
 class HostApp:
@@ -79,6 +82,11 @@ class HostApp:
     async def _answer(self, path: str, body: bytes, request_id: str, send: Send) -> None:
         answer = _Answer(send)
         try:
+            if path == TOKENIZE_PATH:
+                found = await (await self._loaded()).tokenize(messages_of(decode_object(body)))
+                answered = encode({"count": found.count, "tokens": found.ids, "token_strs": found.texts})
+                await answer.whole(200, [(b"content-type", b"application/json")], answered)
+                return
             operation = _OPERATIONS.get(path)
             if operation is None:
                 raise fault("path_not_found")

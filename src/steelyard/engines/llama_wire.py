@@ -51,6 +51,11 @@ def chat_wish(body: dict[str, Any], model: EmbeddedModel) -> Wish:
     return Wish("/v1/chat/completions", asked, int(body.get("n") or 1), tools, is_constrained, many)
 
 
+def messages_of(body: dict[str, Any]) -> list[dict[str, Any]]:
+    """A conversation as the engine's template takes it."""
+    return [_message(one) for one in body["messages"]]
+
+
 def completion_wish(body: dict[str, Any], model: EmbeddedModel) -> Wish:
     """What a completions call asks of the engine; a suffix makes it fill in the middle."""
     asked = _sampling(body, model)

@@ -8,12 +8,20 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote
 
 from steelyard.base import ids
 from steelyard.base.errors import Fault, fault
 from steelyard.canon.grant import Grant
-from steelyard.dialects import anthropic_errors, anthropic_messages, dashscope_errors, openai_errors, openai_models
+from steelyard.dialects import (
+    anthropic_errors,
+    anthropic_messages,
+    anthropic_models,
+    dashscope_errors,
+    dashscope_models,
+    openai_errors,
+    openai_models,
+)
 from steelyard.dialects.dialect import Dialect
 from steelyard.gateway.core import Core
 from steelyard.gateway.exchange import Headers
@@ -38,6 +46,16 @@ SESSION_PREFIXES = ("/console",)
 OWN_WORKSPACE_PREFIXES = ("/control/v1/usage", "/control/v1/requests/")
 #: What the face answers to any key that is good for the operation.
 FACE_OPERATIONS = {"/api/v1/tokens": "tokens"}
+#: What the vendor has and this server does not: one fixed error for each, and a line in docs/not-supported.
+NOT_SUPPORTED = (
+    ("/api/v1/fine-tunes", "fine-tuning"),
+    ("/api/v1/deployments", "deployments of models"),
+    ("/api/v1/assistants", "assistants"),
+    ("/api/v1/threads", "assistants' threads"),
+    ("/api/v1/services/audio/", "speech"),
+    ("/api/v1/public-keys/", "encryption of bodies (TLS does it)"),
+    ("/api-ws/", "WebSocket"),
+)
 #: A form's worth: nothing public takes more.
 MAX_PUBLIC_BODY_BYTES = 65_536
 #: Events of a stream that may wait for a slow ASGI server before the upstream is paused.
@@ -185,11 +203,14 @@ class App:
             return await self._relay_once(scope, headers, body, grant, request_id)
         if path in self._dialects:
             raise fault("method_not_supported", method=method)
-        for prefix in openai_models.PREFIXES:
+        for prefix in (*openai_models.PREFIXES, anthropic_models.PREFIX, dashscope_models.PATH):
             if path == prefix or path.startswith(prefix + "/"):
                 if method != "GET":
                     raise fault("method_not_supported", method=method)
-                return self._models(grant, _model_id(path, prefix))
+                return self._models(grant, prefix, _model_id(path, prefix), scope, headers, request_id)
+        what = next((title for start, title in NOT_SUPPORTED if path.startswith(start)), None)
+        if what is not None:
+            raise fault("not_supported", what=what)
         raise fault("path_not_found", detail=_path_hint(path))
 
     async def _relay_once(
@@ -227,16 +248,24 @@ class App:
         if grant.kind != "admin" and not path.startswith(OWN_WORKSPACE_PREFIXES):
             raise fault("admin_key_required")
 
-    def _models(self, grant: Grant, name: str) -> tuple[int, Headers, bytes]:
+    def _models(
+        self, grant: Grant, prefix: str, name: str, scope: Scope, headers: dict[bytes, bytes], request_id: str
+    ) -> tuple[int, Headers, bytes]:
+        """The models that a key may use, in the form of the API that asks."""
         kind: Headers = [(b"content-type", b"application/json")]
         models = self._core.admission.snapshot.models
+        shown = [one for one in models.values() if self._is_open(grant, one.name)]
+        if prefix == dashscope_models.PATH:
+            query = dict(parse_qsl(scope["query_string"].decode("latin-1")))
+            return 200, kind, dashscope_models.encode_page(shown, query, request_id)
+        is_anthropic = prefix == anthropic_models.PREFIX or anthropic_models.HEADER in headers
+        form = anthropic_models if is_anthropic else openai_models
         if not name:
-            shown = [m for m in models.values() if self._is_open(grant, m.name)]
-            return 200, kind, openai_models.encode_list(shown)
+            return 200, kind, form.encode_list(shown)
         model = models.get(name)
         if model is None or not self._is_open(grant, name):
             raise fault("model_not_found", model=name[:100], param="model")
-        return 200, kind, openai_models.encode_model(model)
+        return 200, kind, form.encode_model(model)
 
     def _is_open(self, grant: Grant, model: str) -> bool:
         workspace = self._core.admission.snapshot.workspaces.get(grant.workspace)

@@ -155,3 +155,14 @@ class TestCallers:
             extra_body=scripted(sequence=sequence, sequence_id="anthropic-retry"),
         )
         assert answer.content[0].text == "second"
+
+    def test_count_tokens_and_models(self, client: Anthropic) -> None:
+        assert client.messages.count_tokens(model="fake-messages", messages=HI).input_tokens > 0
+        assert "fake" in [one.id for one in client.models.list()]
+        assert client.models.retrieve("fake").display_name == "fake"
+        target = TARGETS["embedded"]
+        real = Anthropic(base_url=target["origin"] + "/apps/anthropic", api_key=target["key"])
+        counted = real.messages.count_tokens(model="qwen-plus", messages=HI).input_tokens
+        answer = real.messages.create(model="qwen-plus", messages=HI, max_tokens=4)
+        assert answer.usage.input_tokens == counted
+        assert answer.stop_reason in ("end_turn", "max_tokens")

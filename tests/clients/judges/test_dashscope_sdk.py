@@ -5,7 +5,18 @@ from typing import Any
 
 import dashscope
 import pytest
-from dashscope import AioGeneration, AioMultiModalConversation, AsyncClient, Client, Generation, MultiModalConversation
+from dashscope import (
+    AioGeneration,
+    AioMultiModalConversation,
+    AsyncClient,
+    Client,
+    Generation,
+    Models,
+    MultiModalConversation,
+    TextEmbedding,
+    TextReRank,
+    Tokenization,
+)
 from dashscope.v2 import errors
 
 from conftest import TARGETS
@@ -220,6 +231,69 @@ class TestClientKeys:
                 model="fake", messages=HI, parameters={"script": {"status": 429, "headers": {"retry-after": "1"}}}
             )
         assert caught.value.code == "Throttling.RateQuota"
+
+
+class TestOtherServices:
+    """Embeddings, rerank, tokenizer, models: classic classes, then the new client."""
+
+    @pytest.mark.parametrize("model", ["fake", "fake-native"])
+    def test_embeddings(self, client: Client, model: str) -> None:
+        answer = TextEmbedding.call(model=model, input=["one two", "three"], dimension=16, text_type="query")
+        assert answer.status_code == HTTPStatus.OK, answer
+        rows = answer.output["embeddings"]
+        assert [(row["text_index"], len(row["embedding"])) for row in rows] == [(0, 16), (1, 16)]
+        assert answer.usage["total_tokens"] == 3
+        told = client.embeddings.create(model=model, input=["one two", "three"], dimension=16)
+        assert [list(one.embedding) for one in told.embeddings] == [row["embedding"] for row in rows]
+        refused = TextEmbedding.call(model=model, input=["x"], dimension=0)
+        assert (refused.status_code, refused.code) == (400, "InvalidParameter")
+
+    @pytest.mark.parametrize("model", ["fake", "fake-native"])
+    def test_rerank(self, client: Client, model: str) -> None:
+        documents = ["nothing", "scales and weights", "weights"]
+        answer = TextReRank.call(
+            model=model, query="scales weights", documents=documents, top_n=2, return_documents=True
+        )
+        assert answer.status_code == HTTPStatus.OK, answer
+        assert [(one.index, one.relevance_score) for one in answer.output.results] == [(1, 1.0), (2, 0.5)]
+        told = client.rerank.create(model=model, query="scales weights", documents=documents)
+        assert [one.index for one in told.results] == [1, 2, 0]
+
+    def test_tokenizer(self, client: Client) -> None:
+        answer = Tokenization.call(model="fake-native", messages=[{"role": "user", "content": "one two three"}])
+        assert answer.status_code == HTTPStatus.OK, answer
+        assert answer.output["tokens"] == ["one", "two", "three"]
+        assert answer.usage["input_tokens"] == 3
+        assert client.tokenization.count(model="fake-native", messages=HI).input_tokens == 1
+        refused = Tokenization.call(model="fake", messages=HI)
+        assert (refused.status_code, refused.code) == (404, "model_not_supported")
+
+    def test_models(self, client: Client) -> None:
+        answer = Models.list(page=1, page_size=3)
+        assert answer.status_code == HTTPStatus.OK, answer
+        assert len(answer.output["models"]) == 3
+        one = Models.get("priced")
+        assert one.output["model"] == "priced"
+        assert Models.get("nobody").status_code == 404
+
+    def test_what_is_not_here(self) -> None:
+        answer = dashscope.Deployments.list()
+        assert (answer.status_code, answer.code) == (400, "UnsupportedOperation")
+        assert answer.message == "This server has no deployments of models."
+
+
+def test_embedded_vectors_by_the_native_api() -> None:
+    """The real embedded models answer for the vendor's names."""
+    dashscope.base_http_api_url = TARGETS["embedded"]["origin"] + "/api/v1"
+    key = TARGETS["embedded"]["key"]
+    answer = TextEmbedding.call(model="text-embedding-v4", input=["天平与砝码", "a pair of scales"], api_key=key)
+    assert [len(row["embedding"]) for row in answer.output["embeddings"]] == [384, 384]
+    ranks = TextReRank.call(
+        model="qwen3-rerank", query="天平", documents=["今天下雨", "天平用来称重"], api_key=key, return_documents=True
+    )
+    assert ranks.output.results[0]["document"]["text"] == "天平用来称重"
+    counted = Tokenization.call(model="qwen-plus", messages=HI, api_key=key)
+    assert counted.usage["input_tokens"] == len(counted.output["token_ids"]) > 5
 
 
 def test_embedded_model_by_the_native_api() -> None:

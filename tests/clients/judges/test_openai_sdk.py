@@ -332,3 +332,27 @@ async def test_async_client(fake_async: AsyncOpenAI) -> None:
         stream = await client.chat.completions.create(model="fake", messages=HI, stream=True)
         text = "".join([chunk.choices[0].delta.content or "" async for chunk in stream])
         assert text == "Hello from the fake vendor"
+
+
+def test_30_31_32_embeddings(fake: OpenAI) -> None:
+    """Default (base64), float and dimensions: the same numbers; token ids are refused with the vendor's text."""
+    texts = ["one two", "three"]
+    default = fake.embeddings.create(model="fake", input=texts, dimensions=16)
+    floats = fake.embeddings.create(model="fake", input=texts, dimensions=16, encoding_format="float")
+    assert [one.embedding for one in default.data] == [one.embedding for one in floats.data]
+    assert [(one.index, len(one.embedding)) for one in default.data] == [(0, 16), (1, 16)]
+    assert default.usage.prompt_tokens == 3
+    crossed = fake.embeddings.create(model="fake-native", input=texts, dimensions=16)
+    assert [one.embedding for one in crossed.data] == [one.embedding for one in floats.data]
+    with pytest.raises(openai.BadRequestError, match="contents is neither str nor list of str"):
+        fake.embeddings.create(model="fake", input=[1, 2, 3])
+    with pytest.raises(openai.BadRequestError, match="should not be larger than 2048"):
+        fake.embeddings.create(model="fake", input=["x"] * 2049)
+
+
+def test_30_real_embeddings(real: OpenAI) -> None:
+    """The embedded model, asked for by the vendor's name."""
+    answer = real.embeddings.create(model="text-embedding-v4", input=["天平", "scales"])
+    assert [len(one.embedding) for one in answer.data] == [384, 384]
+    with pytest.raises(openai.BadRequestError, match="384 dimensions and no others"):
+        real.embeddings.create(model="text-embedding-v4", input="x", dimensions=1024)

@@ -4,7 +4,7 @@ from steelyard.upstream.providers.kind import Forward, Kind
 
 PROVIDER = Kind(
     api="anthropic",
-    operations=("chat",),
+    operations=("chat", "tokenize"),
     key_header="x-api-key",
     key_prefix="",
     forwards=(
