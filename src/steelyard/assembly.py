@@ -219,6 +219,7 @@ async def run_gateway(orders: Orders) -> None:
             face,
             AnswerCache(face),
             Checker(pool),
+            face,
             max_body_bytes=settings.server.max_body_bytes,
         )
         app = App(core, dialects, face, lambda: loop.time() - admission.fresh_at < STALE_S)
@@ -261,7 +262,7 @@ async def run_face(orders: Orders) -> None:
     import uvicorn
 
     from steelyard.base.sealing import Sealer
-    from steelyard.control import replay
+    from steelyard.control import replay, responses
     from steelyard.control.carrier import Carrier
     from steelyard.control.exposition import Exposition
     from steelyard.control.feed import Feed
@@ -273,6 +274,7 @@ async def run_face(orders: Orders) -> None:
     from steelyard.web.app import build_app
     from steelyard.web.control_api import ControlApi
     from steelyard.web.internal_api import InternalApi
+    from steelyard.web.responses_api import ResponsesApi
     from steelyard.web.status_page import StatusPage
     from steelyard.web.tokens_api import TokensApi
 
@@ -303,6 +305,7 @@ async def run_face(orders: Orders) -> None:
             ControlApi(database, models, settings.quota.free_tokens),
             InternalApi(database, feed, leases, hygiene),
             TokensApi(database, Signer(master_key)),
+            ResponsesApi(database),
             StatusPage(database, models, tickets),
             Exposition(settings.run_dir, ask),
         )
@@ -323,6 +326,7 @@ async def run_face(orders: Orders) -> None:
 
         async def sweep() -> None:
             await replay.sweep(database)
+            await responses.sweep(database)
             await leases.forget_old(now_us())
 
         sweeping = _repeat("forgetting what is old", SWEEP_REPLAY_S, sweep)

@@ -11,6 +11,7 @@ import pytest
 from installation import Installation, Served, Vendor, read_events
 
 APIS = ("openai", "dashscope", "anthropic")
+CLIENTS = (*APIS, "responses")
 BASES = {"openai": "/v1", "dashscope": "/api/v1", "anthropic": ""}
 WEATHER = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 
@@ -66,7 +67,19 @@ def anthropic_call(model: str, script: dict[str, Any], *, tools: bool) -> tuple[
     return "/v1/messages", body
 
 
-CALLS = {"openai": openai_call, "dashscope": dashscope_call, "anthropic": anthropic_call}
+def responses_call(model: str, script: dict[str, Any], *, tools: bool) -> tuple[str, dict[str, Any]]:
+    body: dict[str, Any] = {"model": model, "input": "hi", "script": script}
+    if tools:
+        body["tools"] = [{"type": "function", "name": "get_weather", "parameters": WEATHER}]
+    return "/v1/responses", body
+
+
+CALLS = {
+    "openai": openai_call,
+    "dashscope": dashscope_call,
+    "anthropic": anthropic_call,
+    "responses": responses_call,
+}
 
 
 def ask(
@@ -111,6 +124,8 @@ def hear_whole(client: str, answer: httpx.Response) -> Heard:
             body["usage"]["output_tokens"],
         )
         return heard
+    if client == "responses":
+        return hear_response(body)
     choice = body["choices"][0] if client == "openai" else body["output"]["choices"][0]
     message = choice["message"]
     heard.text, heard.reason = message["content"], choice["finish_reason"]
@@ -122,12 +137,29 @@ def hear_whole(client: str, answer: httpx.Response) -> Heard:
     return heard
 
 
+def hear_response(body: dict[str, Any]) -> Heard:
+    heard = Heard()
+    for item in body["output"]:
+        if item["type"] == "message":
+            heard.text += "".join(part["text"] for part in item["content"])
+        elif item["type"] == "reasoning":
+            heard.reasoning += "".join(part["text"] for part in item["summary"])
+        else:
+            heard.calls.append([item["call_id"], item["name"], item["arguments"]])
+    heard.reason = "tool_calls" if heard.calls else "stop"
+    heard.usage = (body["usage"]["input_tokens"], body["usage"]["output_tokens"])
+    assert body["status"] == "completed"
+    return heard
+
+
 def hear_stream(client: str, answer: httpx.Response) -> Heard:
     assert answer.headers["content-type"] == "text/event-stream;charset=UTF-8"
     heard, events = Heard(), read_events(answer.text)
     if client == "openai" and events[-1] == "[DONE]":
         events.pop()
     blocks: dict[int, list[str]] = {}
+    if client == "responses":
+        return hear_response_stream(events)
     for event in events:
         assert isinstance(event, dict)
         if "error" in event or ("code" in event and "output" not in event):
@@ -136,6 +168,21 @@ def hear_stream(client: str, answer: httpx.Response) -> Heard:
             _hear_message_event(event, heard, blocks)
         else:
             _hear_frame(client, event, heard)
+    return heard
+
+
+def hear_response_stream(events: list[Any]) -> Heard:
+    assert [event["sequence_number"] for event in events] == list(range(len(events)))
+    assert len({event["response"]["id"] for event in events if "response" in event}) == 1
+    heard = Heard()
+    if events[-1]["type"] == "response.completed":
+        heard = hear_response(events[-1]["response"])
+    text = "".join(event["delta"] for event in events if event["type"] == "response.output_text.delta")
+    assert heard.text in ("", text)
+    heard.text = text
+    if events[-1]["type"] == "error":
+        assert events[-2]["type"] == "response.failed"
+        heard.error = {"error": events[-1]}
     return heard
 
 
@@ -176,7 +223,7 @@ def _hear_frame(client: str, event: dict[str, Any], heard: Heard) -> None:
 
 
 @pytest.mark.parametrize("upstream", APIS)
-@pytest.mark.parametrize("client", APIS)
+@pytest.mark.parametrize("client", CLIENTS)
 @pytest.mark.parametrize("stream", [False, True])
 class TestMatrix:
     """Client API × upstream API × plain and streamed."""
@@ -220,7 +267,7 @@ class TestMatrix:
             assert (body["type"], body["error"]) == ("error", {"type": kind, "message": "scripted"})
             assert answer.headers["request-id"] == answer.headers["x-request-id"]
         else:
-            codes = ("t", "c") if upstream == client else ("invalid_request_error", "invalid_parameter_error")
+            codes = ("t", "c") if upstream == "openai" else ("invalid_request_error", "invalid_parameter_error")
             assert body["error"] == {"message": "scripted", "type": codes[0], "param": None, "code": codes[1]}
 
     def test_throttled(self, crossed: Served, client: str, upstream: str, stream: bool) -> None:
@@ -231,7 +278,7 @@ class TestMatrix:
 
 
 @pytest.mark.parametrize("upstream", APIS)
-@pytest.mark.parametrize("client", APIS)
+@pytest.mark.parametrize("client", CLIENTS)
 class TestBrokenStreams:
     """What goes wrong after the first byte."""
 
@@ -247,11 +294,13 @@ class TestBrokenStreams:
                 "openai": lambda e: e["error"]["code"],
                 "dashscope": lambda e: e["code"],
                 "anthropic": lambda e: e["error"]["type"],
+                "responses": lambda e: e["error"]["code"],
             }
             expected = {
                 "openai": "data_inspection_failed",
                 "dashscope": "DataInspectionFailed",
                 "anthropic": "invalid_request_error",
+                "responses": "data_inspection_failed",
             }
             assert told[client](heard.error) == expected[client]
         assert read_receipt(crossed, answer)["outcome"] == "broken"
@@ -268,6 +317,7 @@ class TestBrokenStreams:
         assert heard.error is not None
         assert "[DONE]" not in answer.text
         assert "message_stop" not in answer.text
+        assert "response.completed" not in answer.text
         assert read_receipt(crossed, answer)["outcome"] == "broken"
 
 

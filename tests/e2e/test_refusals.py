@@ -20,6 +20,7 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("openai", "completions"): {"model": "fake", "prompt": "hi"},
     ("openai", "embeddings"): {"model": "fake", "input": "hi"},
     ("openai", "rerank"): {"model": "fake", "query": "hi", "documents": ["hi"]},
+    ("responses", "chat"): {"model": "fake", "input": "hi"},
     ("dashscope", "embeddings"): {"model": "fake", "input": {"texts": ["hi"], "contents": [{"text": "hi"}]}},
     ("dashscope", "rerank"): {"model": "fake", "input": {"query": "hi", "documents": ["hi"]}},
     ("dashscope", "chat"): {"model": "fake", "input": {"messages": HI}, "parameters": {}},
@@ -170,6 +171,7 @@ def check(api: str, answer: httpx.Response, status: int, code: str, native_code:
     body = answer.json()
     found, expected = {
         "openai": lambda: (body["error"]["code"], code),
+        "responses": lambda: (body["error"]["code"], code),
         "dashscope": lambda: (body["code"], native_code),
         "anthropic": lambda: (body["error"]["type"], {401: "authentication_error", 403: "permission_error"}[status]),
     }[api]()

@@ -60,7 +60,7 @@ async def test_configuration_change_drops_no_call(make_installation: Any, vendor
     async def reload() -> None:
         assert installation.process is not None
         for number in range(2):
-            before = {pid for pid, role in installation.children().items() if role != "engine"}
+            before = {pid for pid, role in installation.children().items() if role in ("face", "gateway")}
             extra = f'[models."late{number}"]\ntargets = [{{provider = "fake", model = "fake"}}]\n'
             installation.config.write_text(vendor_config(vendor, extra))
             os.kill(installation.process.pid, signal.SIGHUP)

@@ -127,6 +127,8 @@ class Dialect:
     id_headers: tuple[bytes, ...] = (b"x-request-id",)
     #: What it takes to cross from and to other APIs; None where it cannot.
     codec: Codec | None = None
+    #: Of an API whose calls go on from earlier ones: (call, the items of what was said before) -> the call with them.
+    with_context: Callable[[ModelRequest, list[dict[str, Any]]], ModelRequest] | None = None
     #: Whether a call for this model (its name there) goes this way, where an API has several for one operation.
     suits: Callable[[ModelRequest, str], bool] = lambda _request, _model: True
 

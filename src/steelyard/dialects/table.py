@@ -11,6 +11,7 @@ from steelyard.dialects import (
     openai_completions,
     openai_embeddings,
     openai_rerank,
+    openai_responses,
     openai_tokenize,
 )
 from steelyard.dialects.dialect import Dialect
@@ -21,6 +22,7 @@ DIALECTS: tuple[Dialect, ...] = (
     openai_embeddings.DIALECT,
     openai_rerank.DIALECT,
     openai_tokenize.DIALECT,
+    openai_responses.DIALECT,
     dashscope_generation.TEXT,
     dashscope_generation.MULTIMODAL,
     dashscope_embeddings.TEXT,

@@ -46,6 +46,8 @@ SESSION_PREFIXES = ("/console",)
 OWN_WORKSPACE_PREFIXES = ("/control/v1/usage", "/control/v1/requests/")
 #: What the face answers to any key that is good for the operation.
 FACE_OPERATIONS = {"/api/v1/tokens": "tokens"}
+#: Stored responses: who may make them may read and delete them.
+RESPONSE_PREFIXES = ("/v1/responses/", "/compatible-mode/v1/responses/")
 #: What the vendor has and this server does not: one fixed error for each, and a line in docs/not-supported.
 NOT_SUPPORTED = (
     ("/api/v1/fine-tunes", "fine-tuning"),
@@ -195,8 +197,10 @@ class App:
             self._check_control(grant, headers, path, (scope.get("client") or (None,))[0])
             return await self._relay_once(scope, headers, body, grant, request_id)
         client = (scope.get("client") or (None,))[0]
-        operation = FACE_OPERATIONS.get(path, "models")
+        operation = "chat" if path.startswith(RESPONSE_PREFIXES) else FACE_OPERATIONS.get(path, "models")
         self._core.admission.check(grant, operation, headers, client, path)
+        if path.startswith(RESPONSE_PREFIXES):
+            return await self._face.relay(scope, headers, body, grant, request_id)
         if path in FACE_OPERATIONS:
             if method != "POST":
                 raise fault("method_not_supported", method=method)

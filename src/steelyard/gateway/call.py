@@ -1,6 +1,7 @@
 """One model call: what is known of it on its way, and its settlement, which always happens and happens once."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from steelyard.base.clock import monotonic, now_us
 from steelyard.base.errors import Fault
@@ -37,6 +38,7 @@ class Call:
         "attempts",
         "cap_tokens",
         "client_request_id",
+        "context",
         "failed_attempts",
         "first_at",
         "give_up_at",
@@ -59,6 +61,8 @@ class Call:
         self.request_id = request_id
         self.operation = operation
         self.client_request_id: str | None = None
+        #: What was said before, where the call goes on from an earlier one.
+        self.context: list[dict[str, Any]] | None = None
         self.grant: Grant
         self.request: ModelRequest
         self.model: Model

@@ -25,9 +25,10 @@ from steelyard.gateway.idempotency import Once, once_of, wants_no_replay
 from steelyard.gateway.inspection import HEADER as INSPECTION_HEADER
 from steelyard.gateway.inspection import Inspection, Inspectors, stages_of, texts_of_request
 from steelyard.gateway.meter import UNKNOWN, Meter
-from steelyard.gateway.ports import Audit, Replay, Sink
+from steelyard.gateway.ports import Audit, Replay, Responses, Sink
 from steelyard.gateway.recording import RecordingExchange
 from steelyard.gateway.relay import Relay
+from steelyard.gateway.responses import KeepingExchange, find_context
 from steelyard.policy.access import check_model
 from steelyard.policy.routing import resolve
 
@@ -53,6 +54,7 @@ class Core:
         audit: Audit,
         cache: AnswerCache,
         checker: Checker,
+        responses: Responses,
         *,
         max_body_bytes: int,
     ) -> None:
@@ -66,6 +68,7 @@ class Core:
         self._audit = audit
         self._cache = cache
         self._checker = checker
+        self._responses = responses
         self._networks = NetworkWatch(audit.saw_network)
         self._inspectors = Inspectors()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -78,7 +81,7 @@ class Core:
         call = Call(ids.new_request_id(), monotonic(), dialect.operation, self._sink, self.meter)
         headers = exchange.headers
         grant = self.admission.find_cached(headers)
-        if grant is None or IDEMPOTENCY_KEY in headers:
+        if grant is None or IDEMPOTENCY_KEY in headers or dialect.with_context is not None:
             self._spawn(self._handle_slowly(call, exchange, dialect))
             return
         self._attempt(call, grant, exchange, dialect)
@@ -105,12 +108,20 @@ class Core:
         grant: Grant | None = None
         try:
             grant = await self.admission.identify(exchange.headers)
+            if dialect.with_context is not None:
+                exchange = await self._in_context(call, grant, exchange, dialect)
             if IDEMPOTENCY_KEY in exchange.headers:
                 await self._once(call, grant, exchange, dialect)
             else:
                 self._attempt(call, grant, exchange, dialect)
         except Exception as problem:  # noqa: BLE001 - the request's frame
             self._tell(call, grant, exchange, dialect, problem)
+
+    async def _in_context(self, call: Call, grant: Grant, exchange: Exchange, dialect: Dialect) -> Exchange:
+        """Fetches what was said before; the exchange that comes back keeps what is said now."""
+        self.admission.check(grant, dialect.operation, exchange.headers, exchange.client, exchange.path)
+        call.context = await find_context(self._responses, grant.workspace, exchange.body)
+        return KeepingExchange(exchange, call, grant.workspace, self._responses, self._spawn)
 
     def _answer(self, call: Call, grant: Grant, exchange: Exchange, dialect: Dialect) -> None:
         """Admit, decode, resolve, reserve; then the relay has it."""
@@ -119,6 +130,8 @@ class Core:
         self._networks.saw(grant.key_id, grant.workspace, self.admission.client_of(headers, exchange.client))
         _check_content_type(headers)
         request = dialect.decode(exchange.body, headers)
+        if call.context is not None and dialect.with_context is not None:
+            request = dialect.with_context(request, call.context)
         workspace = self.admission.snapshot.workspaces[grant.workspace]
         inspector = self._inspectors.find(workspace)
         if inspector is not None:

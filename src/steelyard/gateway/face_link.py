@@ -145,6 +145,16 @@ class FaceLink:
         """See `ports.KeptAnswers`."""
         await self._ask("/internal/cache/keep", {"scope": scope, "key": key, "data": data})
 
+    async def find_items(self, workspace: str, response_id: str) -> bytes | None:
+        """See `ports.Responses`."""
+        answer = await self._ask("/internal/responses/find", {"workspace": workspace, "id": response_id})
+        return None if answer.status == 404 else answer.body
+
+    async def keep_response(self, workspace: str, response_id: str, body: bytes, items: bytes) -> None:
+        """See `ports.Responses`."""
+        told = {"workspace": workspace, "id": response_id, "body": body, "items": items}
+        await self._ask("/internal/responses/keep", told)
+
     async def follow_changes(self, admission: Admission, allowances: Allowances) -> None:
         """Runs for the life of the process: keeps the admission's snapshot and cache true, and hears of recalls."""
         version, number, face_id = -1, -1, ""

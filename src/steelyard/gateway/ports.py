@@ -72,6 +72,18 @@ class KeptAnswers(Protocol):
         ...
 
 
+class Responses(Protocol):
+    """Responses that calls may go on from."""
+
+    async def find_items(self, workspace: str, response_id: str) -> bytes | None:
+        """The items of the conversation up to a response, as JSON; None where there is no such response."""
+        ...
+
+    async def keep_response(self, workspace: str, response_id: str, body: bytes, items: bytes) -> None:
+        """Keeps a response and its items, both JSON."""
+        ...
+
+
 class Audit(Protocol):
     """Takes entries of the audit trail. Never a text, never a secret."""
 

@@ -168,6 +168,18 @@ replay = Table(
     Index("ix_replay_created_us", "created_us"),
 )
 
+response = Table(
+    "response",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("workspace", Text, nullable=False),
+    #: JSON: the response as it was told, and the items of the conversation up to it
+    Column("body", LargeBinary, nullable=False),
+    Column("items", LargeBinary, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    Index("ix_response_created_us", "created_us"),
+)
+
 audit = Table(
     "audit",
     metadata,

@@ -15,6 +15,7 @@ from steelyard.web.answers import error_answer, guarded
 from steelyard.web.control_api import ControlApi
 from steelyard.web.internal_api import InternalApi
 from steelyard.web.principal import get_admin
+from steelyard.web.responses_api import ResponsesApi
 from steelyard.web.status_page import StatusPage
 from steelyard.web.tokens_api import TokensApi
 
@@ -22,7 +23,12 @@ log = logging.getLogger("steelyard.web")
 
 
 def build_app(
-    control: ControlApi, internal: InternalApi, tokens: TokensApi, status: StatusPage, exposition: Exposition
+    control: ControlApi,
+    internal: InternalApi,
+    tokens: TokensApi,
+    responses: ResponsesApi,
+    status: StatusPage,
+    exposition: Exposition,
 ) -> Starlette:
     """Assembles the application."""
 
@@ -34,6 +40,7 @@ def build_app(
         *internal.routes(),
         *control.routes(),
         *tokens.routes(),
+        *responses.routes(),
         *error_pages.routes(),
         *status.routes(),
         Route("/metrics", guarded(metrics)),

@@ -8,8 +8,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from steelyard.base.errors import Fault
 from steelyard.base.jsondoor import encode
-from steelyard.control import keys_lookup, replay, trail
+from steelyard.control import keys_lookup, replay, responses, trail
 from steelyard.control.feed import Feed
 from steelyard.control.hygiene import Hygiene
 from steelyard.control.leases import Holding, Leases
@@ -36,6 +37,13 @@ class _Kept(msgspec.Struct):
     data: bytes = b""
 
 
+class _KeptResponse(msgspec.Struct):
+    workspace: str
+    id: str
+    body: bytes = b""
+    items: bytes = b""
+
+
 class InternalApi:
     """The handlers."""
 
@@ -60,6 +68,8 @@ class InternalApi:
             "/internal/replay/forget": self.forget,
             "/internal/cache/find": self.find_kept,
             "/internal/cache/keep": self.keep,
+            "/internal/responses/find": self.find_items,
+            "/internal/responses/keep": self.keep_response,
         }
         return [Route(path, handler, methods=["POST"]) for path, handler in table.items()]
 
@@ -133,4 +143,17 @@ class InternalApi:
     async def keep(self, request: Request) -> Response:
         told = msgspec.json.decode(await request.body(), type=_Kept)
         await replay.keep(self._records, told.scope, told.key, told.data)
+        return json_answer({})
+
+    async def find_items(self, request: Request) -> Response:
+        asked = msgspec.json.decode(await request.body(), type=_KeptResponse)
+        try:
+            found = await responses.get(self._records, asked.workspace, asked.id)
+        except Fault:
+            return Response(status_code=404)
+        return Response(found.items, media_type="application/json")
+
+    async def keep_response(self, request: Request) -> Response:
+        told = msgspec.json.decode(await request.body(), type=_KeptResponse)
+        await responses.keep(self._records, told.workspace, told.id, told.body, told.items)
         return json_answer({})

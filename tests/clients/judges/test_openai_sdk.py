@@ -356,3 +356,83 @@ def test_30_real_embeddings(real: OpenAI) -> None:
     assert [len(one.embedding) for one in answer.data] == [384, 384]
     with pytest.raises(openai.BadRequestError, match="384 dimensions and no others"):
         real.embeddings.create(model="text-embedding-v4", input="x", dimensions=1024)
+
+
+def weather(**more: Any) -> Any:
+    parameters = {"type": "object", "properties": {"city": {"type": "string"}}}
+    return {"type": "function", "name": "get_weather", "parameters": parameters, **more}
+
+
+@pytest.mark.parametrize("model", ["fake", "fake-native", "fake-messages"])
+def test_36_responses(fake: OpenAI, model: str) -> None:
+    """String input, the helper's stream, tools and their outputs, and going on from an earlier response."""
+    answer = fake.responses.create(model=model, input="hi", instructions="be brief")
+    assert answer.output_text == "Hello from the fake vendor"
+    assert (answer.status, answer.usage.total_tokens) == ("completed", 15)
+    with fake.responses.stream(model=model, input="hi", extra_body=scripted(reasoning="let me think")) as stream:
+        kinds = [event.type for event in stream]
+        final = stream.get_final_response()
+    assert kinds[0] == "response.created"
+    assert kinds[-1] == "response.completed"
+    assert final.output_text == answer.output_text
+    assert final.output[0].summary[0].text.strip() == "let me think"
+    called = fake.responses.create(model=model, input="hi", tools=[weather()], extra_body=scripted(tool_calls=2))
+    calls = [item for item in called.output if item.type == "function_call"]
+    assert [(one.call_id, one.name) for one in calls] == [("call_0", "get_weather"), ("call_1", "get_weather")]
+    results = [{"type": "function_call_output", "call_id": one.call_id, "output": "sunny"} for one in calls]
+    gone_on = fake.responses.create(model=model, input=results, tools=[weather()], previous_response_id=called.id)
+    assert gone_on.output_text == answer.output_text
+    assert gone_on.previous_response_id == called.id
+
+
+def test_36_stored_responses(fake: OpenAI) -> None:
+    """Retrieved as they were told, listed, deleted; a failed run is a failed response."""
+    first = fake.responses.create(model="fake", input="my name is Ada", metadata={"a": "b"})
+    again = fake.responses.retrieve(first.id)
+    assert (again.output_text, again.metadata) == (first.output_text, {"a": "b"})
+    second = fake.responses.create(model="fake", input="what is my name", previous_response_id=first.id)
+    items = fake.responses.input_items.list(second.id, order="asc").data
+    assert [item.role for item in items] == ["user", "assistant", "user"]
+    fake.responses.delete(first.id)
+    with pytest.raises(openai.NotFoundError):
+        fake.responses.retrieve(first.id)
+    with pytest.raises(openai.NotFoundError, match="not found"):
+        fake.responses.create(model="fake", input="x", previous_response_id=first.id)
+    unkept = fake.responses.create(model="fake", input="x", store=False)
+    with pytest.raises(openai.NotFoundError):
+        fake.responses.retrieve(unkept.id)
+    with fake.responses.stream(model="fake", input="hi", extra_body=scripted(chunks=6, moderate_after=2)) as stream:
+        kinds = [event.type for event in stream]
+    assert kinds[-2:] == ["response.failed", "error"]
+
+
+def test_36_structured_and_refused(fake: OpenAI) -> None:
+    """`text.format` reaches the model; what is not served is named."""
+
+    class Place(BaseModel):
+        city: str
+
+    parsed = fake.responses.parse(
+        model="fake", input="where", text_format=Place, extra_body=scripted(text='{"city": "Hangzhou"}')
+    )
+    assert parsed.output_parsed.city == "Hangzhou"
+    for fields, part in (
+        ({"tools": [{"type": "web_search"}]}, "built-in tool 'web_search'"),
+        ({"background": True}, "`background`"),
+        ({"input": [{"type": "function_call_output", "call_id": "x", "output": "y"}]}, "preceeding message"),
+        ({"max_output_tokens": 0}, "Range of max_tokens"),
+    ):
+        with pytest.raises(openai.BadRequestError, match=part):
+            fake.responses.create(**{"model": "fake", "input": "x", **fields})
+    cut = fake.responses.create(model="fake", input="x", max_output_tokens=2, extra_body=scripted(chunks=9))
+    assert cut.usage.output_tokens == 2
+
+
+def test_36_real_model_remembers(real: OpenAI) -> None:
+    """The embedded model sees the conversation so far."""
+    first = real.responses.create(model="qwen-plus", input="The password is heron. Say ok.", max_output_tokens=12)
+    second = real.responses.create(
+        model="qwen-plus", input="What is the password? One word.", previous_response_id=first.id, max_output_tokens=16
+    )
+    assert second.usage.input_tokens > first.usage.input_tokens + 10
+    assert "heron" in second.output_text.lower()

@@ -126,6 +126,7 @@ def make_core(pool: Pool, sink: Sink, port: int, inspection: InspectionPolicy = 
         Audit(),
         AnswerCache(None),  # type: ignore[arg-type]
         Checker(pool),
+        None,  # type: ignore[arg-type]
         max_body_bytes=10**6,
     )  # type: ignore[arg-type]
 

@@ -342,6 +342,20 @@ ROWS: tuple[Row, ...] = (
         anthropic_type="not_found_error",
     ),
     Row(
+        "response_not_found",
+        404,
+        IRE,
+        "response_not_found",
+        "NotFound",
+        "Response with id '{id}' not found.",
+        (
+            "The response was not stored, was deleted, is older than seven days, or belongs to another workspace.",
+            "该 response 未存储、已删除、超过七天，或属于其他业务空间。",
+        ),
+        ("Send the whole conversation as `input`, or leave `store` on.", "在 input 中传入完整对话，或不要关闭 store。"),
+        anthropic_type="not_found_error",
+    ),
+    Row(
         "resource_not_found",
         404,
         IRE,

@@ -14,6 +14,7 @@ from steelyard.store.migrations import (
     m0004_revocations,
     m0005_providers,
     m0006_networks,
+    m0007_responses,
 )
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ STEPS: "tuple[Callable[[Operations], None], ...]" = (
     m0004_revocations.upgrade,
     m0005_providers.upgrade,
     m0006_networks.upgrade,
+    m0007_responses.upgrade,
 )
 
 

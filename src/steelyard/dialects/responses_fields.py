@@ -1,0 +1,200 @@
+"""What a Responses call asks, checked. Source: openai-compatible.md 8."""
+
+from typing import Any
+
+import msgspec
+
+from steelyard.base.errors import fault
+from steelyard.base.jsondoor import decode_object, encode
+from steelyard.canon.request import ModelRequest
+from steelyard.dialects.dialect import Rewrite
+from steelyard.dialects.openai_fields import CHAT, Check, boolean, check_fields, get_model, integer
+from steelyard.dialects.openai_messages import check_link
+
+ROLES = frozenset({"system", "developer", "user", "assistant"})
+TEXTS = frozenset({"input_text", "output_text", "text"})
+
+
+def _tools(value: Any) -> None:
+    for index, tool in enumerate(value if type(value) is list else [None]):
+        if type(tool) is not dict or type(tool.get("type")) is not str:
+            raise fault("tools_invalid", param=f"tools[{index}]", detail=f" (tools[{index}])")
+        if tool["type"] != "function":
+            raise fault("not_supported", what=f"built-in tool {tool['type'][:50]!r}", param=f"tools[{index}].type")
+        if type(tool.get("name")) is not str or not tool["name"]:
+            raise fault("tools_invalid", param=f"tools[{index}].name", detail=f" (tools[{index}])")
+
+
+def _tool_choice(value: Any) -> None:
+    if value in ("auto", "none", "required"):
+        return
+    if type(value) is not dict or value.get("type") != "function" or type(value.get("name")) is not str:
+        raise fault("tool_choice_invalid", param="tool_choice")
+
+
+def _object(field: str) -> Check:
+    def check(value: Any) -> None:
+        if type(value) is not dict:
+            raise fault("parameter_type", param=field, field=field, type="Object")
+
+    return check
+
+
+def _off(field: str) -> Check:
+    """A field that only its absence, null or false is served for."""
+
+    def check(value: Any) -> None:
+        if value is not False:
+            raise fault("not_supported", what=f"`{field}` in responses", param=field)
+
+    return check
+
+
+FIELDS: dict[str, Check] = {
+    **{name: CHAT[name] for name in ("temperature", "top_p", "parallel_tool_calls", "enable_thinking", "stream")},
+    "max_output_tokens": integer("max_output_tokens", "max_tokens_range", lambda v: v >= 1, limit="model max"),
+    "tools": _tools,
+    "tool_choice": _tool_choice,
+    "text": _object("text"),
+    "reasoning": _object("reasoning"),
+    "store": boolean("store"),
+    "background": _off("background"),
+    "conversation": _off("conversation"),
+}
+
+
+def decode(raw: bytes, _headers: dict[bytes, bytes]) -> ModelRequest:
+    """A Responses call.
+
+    Raises:
+        Fault: the first thing wrong, with the field.
+    """
+    body = decode_object(raw)
+    model = get_model(body)
+    if body.get("input") is None:
+        raise fault("field_missing", field="input", param="input")
+    check_fields(body, FIELDS)
+    # what its outputs answer may stand in the response that it goes on from
+    return make_request(raw, body, model, is_whole=body.get("previous_response_id") is None)
+
+
+def make_request(raw: bytes, body: dict[str, Any], model: str, *, is_whole: bool = True) -> ModelRequest:
+    """The call as policy sees it.
+
+    Args:
+        is_whole: whether all of the conversation is there.
+
+    Raises:
+        Fault: an item of the input is none.
+    """
+    media = check_input(body["input"], is_whole=is_whole)
+    needs = set(media)
+    if body.get("tools"):
+        needs.add("tools")
+    if body.get("enable_thinking") is True:
+        needs.add("thinking")
+    kind = ((body.get("text") or {}).get("format") or {}).get("type", "text")
+    if kind not in ("text", "json_object", "json_schema"):
+        raise fault("response_format_invalid", param="text.format", type=kind)
+    if kind != "text":
+        needs.add(kind)
+    items = body["input"]
+    return ModelRequest(
+        operation="chat",
+        model=model,
+        raw=raw,
+        body=body,
+        api="responses",
+        settings=body,
+        is_stream=body.get("stream") is True,
+        wants_usage=True,
+        output_cap_tokens=None if body.get("max_output_tokens") is None else int(body["max_output_tokens"]),
+        message_count=1 if type(items) is str else len(items) + 1,
+        media_count=len(media),
+        needs=frozenset(needs),
+    )
+
+
+def check_input(items: Any, *, is_whole: bool = True) -> list[str]:
+    """The kinds of media in an input."""
+    if type(items) is str:
+        return []
+    if type(items) is not list or not items:
+        raise fault("messages_empty" if items == [] else "parameter_type", field="input", type="Array", param="input")
+    media: list[str] = []
+    calls: set[str] = set()
+    for index, item in enumerate(items):
+        where = f"input[{index}]"
+        if type(item) is not dict:
+            raise fault("message_invalid", param=where, detail=f" ({where})")
+        kind = item.get("type") or "message"
+        if kind == "message":
+            _check_message(item, where, media)
+        elif kind == "function_call":
+            if not all(type(item.get(name)) is str for name in ("call_id", "name", "arguments")):
+                raise fault("message_invalid", param=where, detail=f" ({where}: call_id, name and arguments)")
+            calls.add(item["call_id"])
+        elif kind == "function_call_output":
+            if is_whole and item.get("call_id") not in calls:
+                raise fault("tool_message_orphan", param=f"{where}.call_id")
+        elif kind != "reasoning":
+            raise fault("message_invalid", param=where, detail=f" ({where}: unknown type {str(kind)[:50]!r})")
+    return media
+
+
+def _check_message(item: dict[str, Any], where: str, media: list[str]) -> None:
+    if item.get("role") not in ROLES:
+        raise fault("role_invalid", param=f"{where}.role")
+    content = item.get("content")
+    if type(content) is str:
+        return
+    if content is None:
+        raise fault("content_missing", param=f"{where}.content")
+    if type(content) is not list or not all(type(part) is dict for part in content):
+        raise fault("message_invalid", param=where, detail=f" ({where}: content is a text or a list of parts)")
+    for part in content:
+        kind = part.get("type")
+        if kind in TEXTS:
+            if type(part.get("text")) is not str:
+                raise fault("message_invalid", param=where, detail=f" ({where}: a text part needs a text)")
+        elif kind == "input_image":
+            media.append("image")
+            check_link(part.get("image_url"), where)
+        elif kind != "refusal":
+            raise fault("message_invalid", param=where, detail=f" ({where}: unknown part type)")
+
+
+def with_context(request: ModelRequest, items: list[dict[str, Any]]) -> ModelRequest:
+    """The call with what was said before in front of its input. Instructions are not carried over."""
+    asked = request.body["input"]
+    own = [{"type": "message", "role": "user", "content": asked}] if type(asked) is str else asked
+    body = {**request.body, "input": [*items, *own]}
+    return make_request(encode(body), body, request.model)
+
+
+def rewrite_request(request: ModelRequest, rewrite: Rewrite) -> ModelRequest:
+    """See `Dialect`."""
+    body = dict(request.body)
+    asked = body["input"]
+    body["input"] = rewrite(asked) if type(asked) is str else [_rewrite_item(item, rewrite) for item in asked]
+    if type(body.get("instructions")) is str:
+        body["instructions"] = rewrite(body["instructions"])
+    if body == request.body:
+        return request
+    return msgspec.structs.replace(request, body=body, settings=body, raw=encode(body))
+
+
+def _rewrite_item(item: dict[str, Any], rewrite: Rewrite) -> dict[str, Any]:
+    for name in ("content", "output"):
+        value = item.get(name)
+        if type(value) is str:
+            return {**item, name: rewrite(value)}
+        if type(value) is list:
+            parts = [
+                {**part, "text": rewrite(part["text"])}
+                if type(part) is dict and type(part.get("text")) is str
+                else part
+                for part in value
+            ]
+            return {**item, name: parts}
+    return item

@@ -1,0 +1,150 @@
+"""Responses streams from pieces. Source: openai-compatible.md 8: which events must come, and in which order."""
+
+from typing import Any
+
+from steelyard.base.errors import Fault
+from steelyard.base.jsondoor import encode
+from steelyard.canon.answer import ARGUED, CALLED, ENDED, LENGTH, SAID, STOP, THOUGHT, Piece
+from steelyard.canon.conversation import ToolCall
+from steelyard.canon.usage import Usage
+from steelyard.dialects.dialect import Showing
+from steelyard.dialects.responses_codec import (
+    call_item,
+    message_item,
+    reasoning_item,
+    response_object,
+    text_part,
+)
+from steelyard.dialects.sse import frame
+
+
+class ResponseWriter:
+    """Implements `StreamWriter`: one output item after another, calls that come at once waiting for their turn."""
+
+    __slots__ = ("_call", "_item", "_kind", "_number", "_output", "_reason", "_showing", "_text", "_waiting")
+
+    def __init__(self, showing: Showing) -> None:
+        self._showing = showing
+        self._number = 0
+        #: Items that are whole.
+        self._output: list[dict[str, Any]] = []
+        #: The one that is written now: its kind, its item as it began, and its text so far.
+        self._kind = ""
+        self._item: dict[str, Any] = {}
+        self._text = ""
+        self._call = -1
+        #: Calls that came while another was written: [id, name, arguments so far].
+        self._waiting: dict[int, list[str]] = {}
+        self._reason = STOP
+
+    def _event(self, kind: str, **fields: Any) -> bytes:
+        data = encode({"type": kind, "sequence_number": self._number, **fields})
+        self._number += 1
+        return frame(kind.encode(), data)
+
+    def _start(self) -> bytes:
+        if self._number:
+            return b""
+        response = response_object(self._showing, "in_progress", [])
+        return self._event("response.created", response=response) + self._event(
+            "response.in_progress", response=response
+        )
+
+    def write(self, pieces: list[Piece]) -> bytes:
+        """See `StreamWriter`."""
+        return self._start() + b"".join([self._piece(piece) for piece in pieces if piece.index == 0])
+
+    def _piece(self, piece: Piece) -> bytes:
+        kind, text = piece.kind, piece.text
+        if kind == ENDED:
+            self._reason = text
+            return b""
+        if kind == CALLED:
+            if self._kind == CALLED:
+                self._waiting[piece.call] = [piece.call_id, text, ""]
+                return b""
+            return self._open_call(piece.call, ToolCall(piece.call_id, text, ""))
+        if kind == ARGUED and piece.call in self._waiting:
+            self._waiting[piece.call][2] += text
+            return b""
+        if not text:
+            return b""
+        opening = b""
+        if kind != ARGUED and self._kind != kind:
+            opening = self._close() + (self._open_message() if kind == SAID else self._open_reasoning())
+        self._text += text
+        return opening + self._delta(text)
+
+    def _delta(self, text: str) -> bytes:
+        at = {"item_id": self._item["id"], "output_index": len(self._output), "delta": text}
+        if self._kind == SAID:
+            return self._event("response.output_text.delta", **at, content_index=0, logprobs=[])
+        if self._kind == THOUGHT:
+            return self._event("response.reasoning_summary_text.delta", **at, summary_index=0)
+        return self._event("response.function_call_arguments.delta", **at)
+
+    def _open(self, kind: str, item: dict[str, Any]) -> bytes:
+        self._kind, self._item, self._text = kind, item, ""
+        return self._event("response.output_item.added", output_index=len(self._output), item=item)
+
+    def _open_message(self) -> bytes:
+        added = self._open(SAID, message_item(self._showing, None, "in_progress"))
+        at = {"item_id": self._item["id"], "output_index": len(self._output), "content_index": 0}
+        return added + self._event("response.content_part.added", **at, part=text_part(""))
+
+    def _open_reasoning(self) -> bytes:
+        added = self._open(THOUGHT, reasoning_item(self._showing, ""))
+        at = {"item_id": self._item["id"], "output_index": len(self._output), "summary_index": 0}
+        return added + self._event(
+            "response.reasoning_summary_part.added", **at, part={"type": "summary_text", "text": ""}
+        )
+
+    def _open_call(self, number: int, call: ToolCall) -> bytes:
+        closing = self._close()
+        self._call = number
+        return closing + self._open(CALLED, call_item(self._showing, number, call, "in_progress"))
+
+    def _close(self) -> bytes:
+        """Ends the item that is written now."""
+        if not self._kind:
+            return b""
+        at = {"item_id": self._item["id"], "output_index": len(self._output)}
+        if self._kind == SAID:
+            item = message_item(self._showing, self._text, "completed")
+            out = self._event("response.output_text.done", **at, content_index=0, text=self._text, logprobs=[])
+            out += self._event("response.content_part.done", **at, content_index=0, part=text_part(self._text))
+        elif self._kind == THOUGHT:
+            item = reasoning_item(self._showing, self._text)
+            part = {"type": "summary_text", "text": self._text}
+            out = self._event("response.reasoning_summary_text.done", **at, summary_index=0, text=self._text)
+            out += self._event("response.reasoning_summary_part.done", **at, summary_index=0, part=part)
+        else:
+            item = {**self._item, "arguments": self._text or "{}", "status": "completed"}
+            out = self._event("response.function_call_arguments.done", **at, arguments=item["arguments"])
+        out += self._event("response.output_item.done", output_index=len(self._output), item=item)
+        self._output.append(item)
+        self._kind = ""
+        return out
+
+    def end(self, usage: Usage) -> bytes:
+        """See `StreamWriter`."""
+        out = self._start()
+        if not self._kind and not self._output:
+            out += self._open_message()
+        out += self._close()
+        for number, (call_id, name, arguments) in self._waiting.items():
+            out += self._open_call(number, ToolCall(call_id, name, ""))
+            self._text = arguments
+            out += self._delta(arguments) if arguments else b""
+            out += self._close()
+        is_cut = self._reason == LENGTH
+        status = "incomplete" if is_cut else "completed"
+        response = response_object(self._showing, status, self._output, usage=usage, reason=self._reason)
+        return out + self._event(f"response.{status}", response=response)
+
+    def fail(self, failure: Fault) -> bytes:
+        """See `StreamWriter`: the run has failed, and SDKs that only look for errors see one."""
+        error = {"code": failure.openai_code or failure.slug, "message": failure.message}
+        response = response_object(self._showing, "failed", self._output, error=error)
+        out = self._start() + self._event("response.failed", response=response)
+        return out + self._event("error", **error, param=failure.param)
