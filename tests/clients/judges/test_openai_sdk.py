@@ -430,9 +430,15 @@ def test_36_structured_and_refused(fake: OpenAI) -> None:
 
 def test_36_real_model_remembers(real: OpenAI) -> None:
     """The embedded model sees the conversation so far."""
-    first = real.responses.create(model="qwen-plus", input="The password is heron. Say ok.", max_output_tokens=12)
+    first = real.responses.create(
+        model="qwen-plus", input="The password is heron. Say ok.", max_output_tokens=12, temperature=0
+    )
     second = real.responses.create(
-        model="qwen-plus", input="What is the password? One word.", previous_response_id=first.id, max_output_tokens=16
+        model="qwen-plus",
+        input="What is the password? One word.",
+        previous_response_id=first.id,
+        max_output_tokens=16,
+        temperature=0,
     )
     assert second.usage.input_tokens > first.usage.input_tokens + 10
     assert "heron" in second.output_text.lower()
