@@ -69,8 +69,8 @@ test-long: $(DEV_STAMP) $(CLIENTS_STAMP) bytecode
 	@$(BIN)/python -m pytest -m long -s
 
 check: $(DEV_STAMP)
-	@$(BIN)/ruff format --check src tests bench
-	@$(BIN)/ruff check src tests bench
+	@$(BIN)/ruff format --check src tests bench examples
+	@$(BIN)/ruff check src tests bench examples
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 	@! grep -nE 'https?://|--index-url|--find-links|"resolved"' *.lock tests/clients/*.lock tests/clients/node/*.lock tests/clients/node/package-lock.json bench/*.lock \
@@ -80,8 +80,8 @@ docs: $(DEV_STAMP)
 	@$(BIN)/python docs/generate.py
 
 fix: $(DEV_STAMP)
-	@$(BIN)/ruff check --fix src tests bench
-	@$(BIN)/ruff format src tests bench
+	@$(BIN)/ruff check --fix src tests bench examples
+	@$(BIN)/ruff format src tests bench examples
 
 bench: $(DEV_STAMP) bytecode
 	@$(BIN)/python -m bench --million --features --crossings --engine $(if $(LITELLM),--litellm)

@@ -8,7 +8,8 @@ from cyclopts import Parameter
 from steelyard.base.errors import SetupFault
 from steelyard.base.explain import explain
 from steelyard.cli.context import find_endpoint, print_json
-from steelyard.client.api import ApiError, Client
+from steelyard.client.api import Client
+from steelyard.client.errors import ApiError
 
 
 def chat(

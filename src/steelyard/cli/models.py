@@ -8,7 +8,8 @@ from cyclopts import App
 from steelyard.base.errors import SetupFault
 from steelyard.canon.model import LOCAL_PREFIX
 from steelyard.cli.context import find_endpoint, get_settings, print_json, print_table, with_models
-from steelyard.client.api import ApiError, Client
+from steelyard.client.api import Client
+from steelyard.client.errors import ApiError
 from steelyard.engines.catalogue import DEFAULT_CHAT, MODELS, EmbeddedModel
 from steelyard.engines.weights import is_present, pull, weights_path
 

@@ -6,7 +6,8 @@ from typing import Any
 from cyclopts import App
 
 from steelyard.cli.context import actor, fail, find_endpoint, get_settings, print_json, with_records
-from steelyard.client.api import ApiError, Client
+from steelyard.client.api import Client
+from steelyard.client.errors import ApiError
 from steelyard.control import tokens
 
 app = App(name="tokens", help="Temporary tokens: create, revoke.")

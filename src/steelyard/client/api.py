@@ -10,20 +10,10 @@ import msgspec
 
 from steelyard import __version__
 from steelyard.client.endpoint import Endpoint
+from steelyard.client.errors import ApiError, error_of
 
 CONNECT_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 300.0
-
-
-class ApiError(Exception):
-    """The endpoint refused or could not be reached. `status` is 0 where nothing answered."""
-
-    def __init__(self, status: int, message: str, body: str, request_id: str | None = None) -> None:
-        super().__init__(message)
-        self.status = status
-        self.message = message
-        self.body = body
-        self.request_id = request_id
 
 
 class Client:
@@ -95,23 +85,5 @@ def _reachable(endpoint: Endpoint) -> Iterator[None]:
 
 
 def _raise_for(answer: httpx.Response) -> None:
-    if answer.status_code < 400:
-        return
-    raise ApiError(
-        answer.status_code,
-        message_of(answer.text) or f"HTTP {answer.status_code}",
-        answer.text,
-        answer.headers.get("x-request-id"),
-    )
-
-
-def message_of(body: str) -> str:
-    """The message of an error body in any dialect."""
-    try:
-        value = msgspec.json.decode(body)
-    except msgspec.DecodeError:
-        return ""
-    error = value.get("error", value) if isinstance(value, dict) else {}
-    if isinstance(error, dict):
-        return str(error.get("message") or error.get("code") or "")
-    return str(error)
+    if answer.status_code >= 400:
+        raise error_of(answer.status_code, dict(answer.headers), answer.text)

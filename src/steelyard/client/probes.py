@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from steelyard.base.explain import explain
-from steelyard.client.api import ApiError, Client
+from steelyard.client.api import Client
+from steelyard.client.errors import ApiError
 
 OK, STAND_IN, FAILED, ABSENT = "ok", "stand-in", "failed", "absent"
 _SAY_HI = [{"role": "user", "content": "Say hi."}]
