@@ -21,7 +21,7 @@ help:
 # The stamp is named after the locks' content, so nothing is done while they stay the same.
 RUN_STAMP := $(VENV)/.run-$(shell cat requirements.lock pyproject.toml 2>/dev/null | cksum | cut -d' ' -f1)
 DEV_STAMP := $(VENV)/.dev-$(shell cat requirements-dev.lock pyproject.toml 2>/dev/null | cksum | cut -d' ' -f1)
-CLIENTS_STAMP := $(CLIENTS)/.done-$(shell cat tests/clients/requirements.lock tests/clients/node/package-lock.json 2>/dev/null | cksum | cut -d' ' -f1)
+CLIENTS_STAMP := $(CLIENTS)/.done-$(shell cat tests/clients/requirements.lock tests/clients/requirements-llamaindex.lock tests/clients/node/package-lock.json 2>/dev/null | cksum | cut -d' ' -f1)
 
 $(BIN)/uv:
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "steelyard needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Set PYTHON=/path/to/python3.11.")'
@@ -47,6 +47,8 @@ $(DEV_STAMP): $(RUN_STAMP)
 $(CLIENTS_STAMP): $(RUN_STAMP)
 	@$(PYTHON) -m venv $(CLIENTS)
 	@$(BIN)/uv pip install --quiet --python $(CLIENTS)/bin/python --require-hashes -r tests/clients/requirements.lock
+	@$(PYTHON) -m venv $(CLIENTS)-llamaindex
+	@$(BIN)/uv pip install --quiet --python $(CLIENTS)-llamaindex/bin/python --require-hashes -r tests/clients/requirements-llamaindex.lock
 	@command -v npm >/dev/null || $(BIN)/uv pip install --quiet --python $(CLIENTS)/bin/python --require-hashes -r tests/clients/node/requirements.lock
 	@cd tests/clients/node && PATH="$$PATH:$(abspath $(CLIENTS))/bin" npm ci --silent --no-audit --no-fund
 	@rm -f $(CLIENTS)/.done-*; touch $@
@@ -91,10 +93,11 @@ lock: $(RUN_STAMP)
 	@$(LOCK) pyproject.toml -o requirements.lock
 	@$(LOCK) pyproject.toml --group dev -o requirements-dev.lock
 	@$(LOCK) tests/clients/requirements.in -o tests/clients/requirements.lock
+	@$(LOCK) --python-version 3.11 tests/clients/requirements-llamaindex.in -o tests/clients/requirements-llamaindex.lock
 	@$(LOCK) tests/clients/node/requirements.in -o tests/clients/node/requirements.lock
 	@$(LOCK) bench/requirements.in -o bench/requirements.lock
 	@$(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --no-annotate --python-version 3.11 \
 	  --override bench/overrides-litellm.txt bench/requirements-litellm.in -o bench/requirements-litellm.lock
 
 clean:
-	@rm -rf $(VENV) $(CLIENTS) $(BENCH) .mypy_cache .ruff_cache .pytest_cache
+	@rm -rf $(VENV) $(CLIENTS) $(CLIENTS)-llamaindex $(BENCH) .mypy_cache .ruff_cache .pytest_cache

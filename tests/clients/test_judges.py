@@ -11,6 +11,7 @@ import pytest
 from installation import ROOT, Served
 
 CLIENTS = ROOT / ".clients"
+LLAMAINDEX = ROOT / ".clients-llamaindex"
 HERE = Path(__file__).parent
 
 
@@ -25,13 +26,29 @@ def judged(served: Served, embedded: Served) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    "file", ["test_openai_sdk.py", "test_langchain.py", "test_dashscope_sdk.py", "test_anthropic_sdk.py"]
+    "file",
+    [
+        "test_openai_sdk.py",
+        "test_langchain.py",
+        "test_tongyi.py",
+        "test_dashscope_sdk.py",
+        "test_anthropic_sdk.py",
+    ],
 )
 def test_python_sdk(judged: dict[str, str], file: str) -> None:
     """Every check in the judge's file passes."""
-    command = [str(CLIENTS / "bin/python"), "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", "/dev/null"]
-    command += ["--rootdir", str(HERE / "judges"), "-o", "asyncio_mode=auto", str(HERE / "judges" / file)]
-    done = subprocess.run(command, env=judged, capture_output=True, text=True, cwd=HERE / "judges", timeout=400)
+    run_judge(CLIENTS, HERE / "judges" / file, judged, "-o", "asyncio_mode=auto")
+
+
+def test_llamaindex(judged: dict[str, str]) -> None:
+    """Its packages pin an older dashscope SDK, so they have an environment of their own."""
+    run_judge(LLAMAINDEX, HERE / "judges_llamaindex" / "test_llamaindex.py", judged)
+
+
+def run_judge(venv: Path, file: Path, judged: dict[str, str], *options: str) -> None:
+    command = [str(venv / "bin/python"), "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", "/dev/null"]
+    command += ["--rootdir", str(file.parent), *options, str(file)]
+    done = subprocess.run(command, env=judged, capture_output=True, text=True, cwd=file.parent, timeout=400)
     print(done.stdout[-6000:])
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
     assert " passed" in done.stdout

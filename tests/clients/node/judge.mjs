@@ -1,6 +1,10 @@
 // The unmodified Node SDK: plain, streamed, helper, errors, tools. Exits with 1 and the reason where it disagrees.
 import assert from "node:assert/strict";
+import { createOpenAI } from "@ai-sdk/openai";
+import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
+import { embedMany, generateText, streamText, tool } from "ai";
 import OpenAI from "openai";
+import { z } from "zod";
 
 const judged = JSON.parse(process.env.STEELYARD_JUDGED);
 const client = (name, options = {}) =>
@@ -46,4 +50,47 @@ const real = await client("embedded").chat.completions.create({
 });
 assert.equal(real.choices[0].finish_reason, "tool_calls");
 JSON.parse(real.choices[0].message.tool_calls[0].function.arguments);
+// embeddings: the SDK asks for base64 by itself, and makes nothing of numbers
+const vectors = await fake.embeddings.create({ model: "fake", input: ["one", "two"], dimensions: 16 });
+assert.deepEqual(vectors.data.map((one) => one.embedding.length), [16, 16]);
+assert.ok(vectors.data[0].embedding.some((value) => value > 0));
+
+const response = await fake.responses.create({ model: "fake", input: "hi" });
+assert.equal(response.output_text, "Hello from the fake vendor");
+const kinds = [];
+for await (const event of await fake.responses.create({ model: "fake-native", input: "hi", stream: true })) kinds.push(event.type);
+assert.equal(kinds[0], "response.created");
+assert.equal(kinds.at(-1), "response.completed");
+assert.equal((await fake.responses.retrieve(response.id)).output_text, response.output_text);
+
+// Vercel's AI SDK: by default it speaks Responses, its compatible provider chat completions
+const { origin, key } = judged.served;
+const providers = {
+  responses: createOpenAI({ baseURL: origin + "/v1", apiKey: key }),
+  chat: createOpenAICompatible({ name: "steelyard", baseURL: origin + "/v1", apiKey: key, includeUsage: true }),
+};
+for (const [name, provider] of Object.entries(providers)) {
+  for (const id of ["fake", "fake-native", "fake-messages"]) {
+    const answer = await generateText({ model: provider(id), prompt: "hi" });
+    assert.equal(answer.text, "Hello from the fake vendor", name);
+    assert.equal(answer.usage.inputTokens, 10, name);
+    let streamed = "";
+    const stream = streamText({ model: provider(id), prompt: "hi" });
+    for await (const part of stream.textStream) streamed += part;
+    assert.equal(streamed, answer.text, name);
+    assert.equal((await stream.usage).outputTokens, 5, name);
+  }
+}
+const weather = tool({ description: "d", inputSchema: z.object({ city: z.string() }) });
+const called = await generateText({
+  model: createOpenAI({ baseURL: judged.embedded.origin + "/v1", apiKey: judged.embedded.key })("qwen-plus"),
+  prompt: "Weather in Hangzhou?", tools: { weather }, toolChoice: "required", maxOutputTokens: 64, maxRetries: 0,
+});
+assert.equal(called.toolCalls[0].toolName, "weather");
+const many = await embedMany({ model: providers.chat.textEmbeddingModel("fake"), values: ["a", "b", "c"] });
+assert.equal(many.embeddings.length, 3);
+await assert.rejects(
+  generateText({ model: providers.chat("nobody"), prompt: "hi", maxRetries: 0 }),
+  (error) => error.statusCode === 404 && /does not exist/.test(error.message),
+);
 console.log("ok");
