@@ -2,6 +2,7 @@
 
 import base64
 import concurrent.futures
+import json
 import math
 import os
 import signal
@@ -144,6 +145,14 @@ def test_what_they_cannot(vectors: Served, path: str, body: dict[str, Any], part
     answer = post(vectors, path, body)
     assert answer.status_code in (400, 404)
     assert part in answer.text, answer.text
+
+
+def test_check_never_calls_a_stand_in_ok(vectors: Served) -> None:
+    """The embeddings row says who answered for the vendor's name."""
+    words = ("check", "--json", "--base-url", vectors.origin + "/v1", "--api-key", vectors.key, "--model", E5)
+    told = json.loads(vectors.installation.cli(*words, check=False).stdout)
+    (row,) = [one for one in told["probes"] if one["probe"] == "embeddings"]
+    assert row["result"] == "stand-in", row
 
 
 def test_many_callers_share_batches(vectors: Served) -> None:

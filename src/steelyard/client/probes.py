@@ -115,7 +115,7 @@ def _optional(name: str, path: str, body: dict[str, Any] | None = None) -> Calla
                 told = (f"Not offered here ({error.status}).", f"此处不提供（{error.status}）。")
                 return Verdict(name, ABSENT, told)
             raise
-        return Verdict(name, OK, ("Answers.", "有应答。"), request_id=answer.headers.get("x-request-id"))
+        return _verdict(name, answer.headers, str((body or {}).get("model", "")), ("Answers.", "有应答。"))
 
     return probe
 
