@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -93,6 +94,31 @@ def test_vectors_and_ranks(client: Steelyard) -> None:
     assert len(client.embed("fake", ["one", "two"], text_type="query")) == 2
     ranks = client.rerank("fake", "scales", ["nothing", "scales"], top_n=1)
     assert [(one.index, one.score) for one in ranks.results] == [(1, 1.0)]
+
+
+async def test_tasks_and_results(vendor: Vendor, tmp_path: Path) -> None:
+    """A vendor's task is waited for and its result saved, without the key; a failure says why, and leaves nothing behind."""
+    origin = f"http://127.0.0.1:{vendor.port}"
+    with Steelyard(origin + "/api/v1", "sk-x", api="dashscope") as client:
+        output = client.wait("good-1", timeout_s=20)
+        assert (output["task_status"], output["usage"]) == ("SUCCEEDED", {"image_count": 1})
+        saved = client.save(f"{origin}/results/a.png?Expires=1", tmp_path)
+        assert (saved.name, saved.read_bytes()) == ("a.png", b"PNG" * 1000)
+        with pytest.raises(ApiError, match="inappropriate") as caught:
+            client.wait("bad-1")
+        assert (caught.value.code, caught.value.retryable) == ("data_inspection_failed", False)
+        with pytest.raises(ApiError, match="UNKNOWN"):
+            client.wait("nothing")
+        with pytest.raises(TimeoutError):
+            client.wait("good-2", timeout_s=0.5)
+        with pytest.raises(ApiError):
+            client.save(f"{origin}/results/gone.png", tmp_path / "b.png")
+        assert [one.name for one in tmp_path.iterdir()] == ["a.png"]
+    async with AsyncSteelyard(origin + "/api/v1", api="dashscope") as client:
+        assert (await client.wait("good-3"))["task_status"] == "SUCCEEDED"
+        assert (await client.save(f"{origin}/results/c.png", tmp_path)).name == "c.png"
+    with Steelyard(origin + "/v1") as client, pytest.raises(ValueError, match="has no tasks"):
+        client.wait("good-1")
 
 
 def test_nobody_there() -> None:

@@ -148,6 +148,9 @@ class FakeVendor:
             self._fail_rate = float(data)
             await _send(writer, 200, {}, b"")
             return True
+        if method == "GET" and (path.startswith(("/api/v1/tasks/", "/results/"))):
+            await self._task(path, headers, writer)
+            return True
         if method == "GET":
             listed = NATIVE_MODELS if path.startswith("/api/v1/") else MODELS
             await _send(writer, 200, {"content-type": "application/json"}, json.dumps(listed).encode())
@@ -171,6 +174,24 @@ class FakeVendor:
             raise
         finally:
             self.open_calls -= 1
+
+    async def _task(self, path: str, headers: dict[str, str], writer: asyncio.StreamWriter) -> None:
+        """`good-…` succeeds when it is asked about a second time, `bad-…` fails, others are unknown; results are files."""
+        name = path.rsplit("/", 1)[1].partition("?")[0]
+        if path.startswith("/results/"):
+            is_gone = name.startswith("gone") or "authorization" in headers
+            kind = {"content-type": "image/png"}
+            await _send(writer, 403 if is_gone else 200, kind, b"<Error/>" if is_gone else b"PNG" * 1000)
+            return
+        self._sequences[name] = self._sequences.get(name, 0) + 1
+        output: dict[str, Any] = {"task_id": name, "task_status": "UNKNOWN"}
+        if name.startswith("good"):
+            output["task_status"] = "SUCCEEDED" if self._sequences[name] > 1 else "RUNNING"
+            output["results"] = [{"url": f"http://x/results/{name}.png"}]
+        elif name.startswith("bad"):
+            output |= {"task_status": "FAILED", "code": "DataInspectionFailed", "message": "inappropriate content"}
+        body = {"request_id": native.ID, "output": output, "usage": {"image_count": 1}}
+        await _send(writer, 200, {"content-type": "application/json"}, json.dumps(body).encode())
 
     async def _moderate(self, body: dict[str, Any], headers: dict[str, str], writer: asyncio.StreamWriter) -> bool:
         """Flags `forbidden`; `stall` is never answered, `crash` wrongly."""

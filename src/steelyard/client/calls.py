@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 
@@ -59,6 +60,7 @@ class Request:
     body: bytes
     dialect: Dialect
     headers: dict[str, str] = field(default_factory=dict)
+    method: str = "POST"
 
 
 class Calls:
@@ -108,6 +110,17 @@ class Calls:
     def rerank(self, model: str, query: str, documents: list[str], top_n: int | None) -> Request:
         """A rerank call."""
         return self._other("rerank", model, RankAsk(query=query, documents=tuple(documents), top_n=top_n))
+
+    def task(self, task_id: str) -> Request:
+        """A question after a task.
+
+        Raises:
+            ValueError: the API has no tasks.
+        """
+        if self.api != "dashscope":
+            raise ValueError(f"the {self.api} API has no tasks; use api='dashscope'")
+        headers = {name: value for name, value in self._headers.items() if name != "Content-Type"}
+        return Request(f"tasks/{quote(task_id, safe='')}", b"", self._dialect("chat", ""), headers, "GET")
 
     def _other(self, operation: str, model: str, ask: Any) -> Request:
         dialect = self._dialect(operation, model)
@@ -186,6 +199,33 @@ def _read(request: Request, body: bytes, headers: dict[str, str]) -> Any:
         raise ApiError(200, message, body.decode("utf-8", "replace"), headers.get("x-request-id")) from None
 
 
+#: States that a task does not leave.
+_OVER = frozenset({"SUCCEEDED", "FAILED", "CANCELED", "UNKNOWN"})
+
+
+def poll_pause_s(asked: int) -> float:
+    """Seconds before a task is asked about again: 1, 1, 2, 2, then 5."""
+    return (1.0, 1.0, 2.0, 2.0)[asked] if asked < 4 else 5.0
+
+
+def read_task(body: bytes, task_id: str) -> dict[str, Any] | None:
+    """A task's output once it is over; None while it is not.
+
+    Raises:
+        ApiError: it failed, was cancelled, or nobody knows it.
+    """
+    told = msgspec.json.decode(body)
+    output: dict[str, Any] = told.get("output") or {}
+    state = output.get("task_status")
+    if state not in _OVER:
+        return None
+    if state == "SUCCEEDED":
+        return {**output, "usage": told.get("usage") or {}}
+    message = output.get("message") or f"task {task_id} is {state}"
+    text = encode({"code": output.get("code") or state, "message": message}).decode()
+    raise ApiError(200, message, text, told.get("request_id"), should_retry=False)
+
+
 class Stream:
     """Reads a streamed answer."""
 
@@ -235,4 +275,16 @@ class Stream:
         ]
 
 
-__all__ = ["CALLED", "Calls", "Delta", "Reply", "Request", "Stream", "read_chat", "read_ranks", "read_vectors"]
+__all__ = [
+    "CALLED",
+    "Calls",
+    "Delta",
+    "Reply",
+    "Request",
+    "Stream",
+    "poll_pause_s",
+    "read_chat",
+    "read_ranks",
+    "read_task",
+    "read_vectors",
+]

@@ -6,13 +6,26 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 import httpx
 
 from steelyard import __version__
 from steelyard.canon.embedding import DOCUMENT, RankAnswer
-from steelyard.client.calls import Calls, Delta, Reply, Request, Stream, read_chat, read_ranks, read_vectors
+from steelyard.client.calls import (
+    Calls,
+    Delta,
+    Reply,
+    Request,
+    Stream,
+    poll_pause_s,
+    read_chat,
+    read_ranks,
+    read_task,
+    read_vectors,
+)
 from steelyard.client.errors import ApiError, error_of
 from steelyard.policy.retry import BASE_S, MAX_BACKOFF_S, MAX_WAIT_S
 
@@ -31,6 +44,11 @@ def pause_s(attempt: int, error: ApiError, draw: Callable[[], float] = random.ra
     asked = error.retry_after_s or 0.0
     jittered = draw() * min(BASE_S * 2 ** (attempt - 1), MAX_BACKOFF_S)
     return None if asked > MAX_WAIT_S else max(jittered, asked)
+
+
+def place_of(url: str, path: Path) -> Path:
+    """Where a download goes: into a directory under the link's own file name."""
+    return path / (Path(urlsplit(url).path).name or "result") if path.is_dir() else path
 
 
 class _Base:
@@ -138,12 +156,53 @@ class Steelyard(_Base):
         request = self.calls.rerank(model, query, documents, top_n)
         return read_ranks(request, *self._send(request))
 
+    def wait(self, task_id: str, *, timeout_s: float = 3600.0) -> dict[str, Any]:
+        """A task's output once it has succeeded, `usage` beside it. The task is the native API's.
+
+        Raises:
+            ApiError: it failed, was cancelled or is unknown.
+            TimeoutError: it is not over in time; it goes on.
+        """
+        give_up_at, asked = time.monotonic() + timeout_s, 0
+        while True:
+            body, _ = self._send(self.calls.task(task_id))
+            output = read_task(body, task_id)
+            if output is not None:
+                return output
+            pause = poll_pause_s(asked)
+            if time.monotonic() + pause > give_up_at:
+                raise TimeoutError(f"task {task_id} is not over after {timeout_s:g} s")
+            time.sleep(pause)
+            asked += 1
+
+    def save(self, url: str, path: str | Path) -> Path:
+        """Downloads a result; no key goes along. A directory takes the link's own file name.
+
+        Raises:
+            ApiError: the link has expired or does not answer. Nothing half-written is left.
+        """
+        target = place_of(url, Path(path))
+        part = target.with_name(target.name + ".part")
+        try:
+            with httpx.stream("GET", url, timeout=self._options["timeout"], follow_redirects=True) as answer:
+                if answer.status_code != 200:
+                    raise error_of(answer.status_code, dict(answer.headers), answer.read().decode("utf-8", "replace"))
+                with part.open("wb") as file:
+                    for chunk in answer.iter_bytes():
+                        file.write(chunk)
+        except httpx.HTTPError as exc:
+            raise ApiError(0, f"{url.partition('?')[0]} cannot be reached: {exc or type(exc).__name__}", "") from exc
+        else:
+            return part.replace(target)
+        finally:
+            part.unlink(missing_ok=True)
+
     def _send(self, request: Request) -> tuple[bytes, dict[str, str]]:
         attempt = 0
         while True:
             attempt += 1
             try:
-                answer = self._http.post(request.path, content=request.body, headers=request.headers)
+                answer = self._http.request(request.method, request.path, content=request.body, headers=request.headers)
             except httpx.HTTPError as exc:
                 error = self._unreachable(exc)
             else:
@@ -213,12 +272,48 @@ class AsyncSteelyard(_Base):
         request = self.calls.rerank(model, query, documents, top_n)
         return read_ranks(request, *await self._send(request))
 
+    async def wait(self, task_id: str, *, timeout_s: float = 3600.0) -> dict[str, Any]:
+        """See `Steelyard.wait`."""
+        asked = 0
+        async with asyncio.timeout(timeout_s):
+            while True:
+                body, _ = await self._send(self.calls.task(task_id))
+                output = read_task(body, task_id)
+                if output is not None:
+                    return output
+                await asyncio.sleep(poll_pause_s(asked))
+                asked += 1
+
+    async def save(self, url: str, path: str | Path) -> Path:
+        """See `Steelyard.save`."""
+        target = place_of(url, Path(path))
+        part = target.with_name(target.name + ".part")
+        try:
+            async with (
+                httpx.AsyncClient(timeout=self._options["timeout"], follow_redirects=True) as http,
+                http.stream("GET", url) as answer,
+            ):
+                if answer.status_code != 200:
+                    body = (await answer.aread()).decode("utf-8", "replace")
+                    raise error_of(answer.status_code, dict(answer.headers), body)
+                with part.open("wb") as file:
+                    async for chunk in answer.aiter_bytes():
+                        file.write(chunk)
+        except httpx.HTTPError as exc:
+            raise ApiError(0, f"{url.partition('?')[0]} cannot be reached: {exc or type(exc).__name__}", "") from exc
+        else:
+            return part.replace(target)
+        finally:
+            part.unlink(missing_ok=True)
+
     async def _send(self, request: Request) -> tuple[bytes, dict[str, str]]:
         attempt = 0
         while True:
             attempt += 1
             try:
-                answer = await self._http.post(request.path, content=request.body, headers=request.headers)
+                answer = await self._http.request(
+                    request.method, request.path, content=request.body, headers=request.headers
+                )
             except httpx.HTTPError as exc:
                 error = self._unreachable(exc)
             else:
