@@ -260,9 +260,10 @@ def test_tokens_a_minute(limited: Served) -> None:
     """What a call really took counts, also where it was more than guessed."""
     key = new_key(limited, "--tpm", "1000")
     assert call(limited, key["key"], script={"chunks": 1500}).status_code == 200
+    # the gateway that overdrew tells of it at once, so the others do not give it out again
+    time.sleep(0.3)
     refused = [call(limited, key["key"]) for _ in range(8)]
-    # each gateway has its own slice; together they let little more through
-    assert sum(one.status_code == 429 for one in refused) >= 4
+    assert sum(one.status_code == 429 for one in refused) >= 7
     told = next(one for one in refused if one.status_code == 429)
     assert told.json()["error"]["code"] == "insufficient_quota"
     assert "Limit of this key: 1,000 tokens a minute" in told.json()["error"]["message"]

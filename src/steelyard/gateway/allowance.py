@@ -6,6 +6,7 @@ slice is spent and are refused then.
 """
 
 import asyncio
+import contextlib
 import itertools
 import logging
 from collections.abc import Iterable
@@ -48,6 +49,8 @@ RETRY_S = 0.1
 IDLE_S = 1.0
 FORGET_S = 120.0
 SWEEP_S = 0.5
+#: A debt of more than this part of a minute's worth is told of at once.
+DEBT_SHARE = 20
 #: Allowances; tokens come and go.
 MAX_CACHED = 20_000
 #: An answer of fewer tokens is of no use: the cap is not lowered further.
@@ -69,10 +72,12 @@ class Keeper(Protocol):
 class Purse:
     """What this process has of one account."""
 
-    __slots__ = ("asking", "free", "held", "is_used", "left", "line", "used_at", "wanted")
+    __slots__ = ("asking", "debts", "free", "held", "is_used", "left", "line", "used_at", "wanted")
 
-    def __init__(self, line: Line) -> None:
+    def __init__(self, line: Line, debts: asyncio.Event) -> None:
         self.line = line
+        #: Set where a debt should be told of at once.
+        self.debts = debts
         #: Leased and not taken; below zero where calls took more than they held.
         self.free = 0
         self.held = 0
@@ -110,6 +115,11 @@ class Purse:
         """Ends a hold."""
         self.held -= taken
         self.free += taken - spent
+
+    @property
+    def is_in_debt(self) -> bool:
+        """Whether calls took more of a rate than was leased. Others must soon hear of it, or they take it again."""
+        return self.free < 0 and self.line.kind == RATE
 
 
 class Allowance:
@@ -180,6 +190,7 @@ class Allowances:
         #: Numbers wishes. Never begins anew in a process, or a wish would be taken for an old one.
         self._numbers = itertools.count(1)
         self._purses: dict[str, Purse] = {}
+        self._debts = asyncio.Event()
         self._cache: dict[str, Allowance] = {}
 
     def __repr__(self) -> str:
@@ -201,7 +212,7 @@ class Allowances:
         for line in lines_for(grant, workspace, started_us):
             purse = self._purses.get(line.account)
             if purse is None:
-                purse = self._purses[line.account] = Purse(line)
+                purse = self._purses[line.account] = Purse(line, self._debts)
             # its value may have been changed
             purse.line = line
             purses.append(purse)
@@ -332,10 +343,12 @@ class Allowances:
                 purse.spent(receipt, amount) if receipt is not None else amount if purse.line.unit == REQUESTS else 0
             )
             purse.put_back(amount, spent)
+            if purse.is_in_debt and -purse.free * DEBT_SHARE > purse.line.limit:
+                purse.debts.set()
 
     async def return_unused(self, purse: Purse) -> None:
-        """Gives back what is free."""
-        if purse.free > 0 and purse.asking is None:
+        """Gives back what is free, or tells of a debt."""
+        if (purse.free > 0 or purse.is_in_debt) and purse.asking is None:
             asking = purse.asking = asyncio.get_running_loop().create_future()
             reply = LeaseReply()
             try:
@@ -363,10 +376,18 @@ class Allowances:
     async def keep_swept(self) -> None:
         """Runs for the life of the process: gives back what is not used, and forgets purses that nobody uses."""
         while True:
-            await asyncio.sleep(SWEEP_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(SWEEP_S):
+                    await self._debts.wait()
+            has_debts = self._debts.is_set()
+            self._debts.clear()
             now = monotonic()
             for name, purse in list(self._purses.items()):
-                if purse.is_used:
+                if purse.is_in_debt:
+                    await self.return_unused(purse)
+                elif has_debts:
+                    continue
+                elif purse.is_used:
                     purse.is_used, purse.used_at = False, now
                 elif purse.free > 0 and now - purse.used_at > IDLE_S:
                     await self.return_unused(purse)
