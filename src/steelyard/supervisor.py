@@ -36,8 +36,8 @@ READY_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 15.0
 REPLACE_TIMEOUT_S = 10.0
 #: A child that ends within this time of its start is restarted more slowly.
-QUICK_DEATH_S = 5.0
-MAX_BACKOFF_S = 5.0
+QUICK_DEATH_S = 2.0
+MAX_BACKOFF_S = 2.0
 
 
 @dataclass(slots=True)
