@@ -42,6 +42,12 @@ def _tool_choice(value: Any) -> None:
         )
 
 
+def _output_config(value: Any) -> None:
+    asked = value.get("format") if type(value) is dict else ""
+    if asked is not None and (type(asked) is not dict or type(asked.get("schema") or {}) is not dict):
+        raise fault("parameter_invalid", param="output_config", detail="output_config.format must be an object.")
+
+
 def _stop_sequences(value: Any) -> None:
     if type(value) is not list or not all(type(one) is str for one in value):
         raise fault("parameter_type", param="stop_sequences", field="stop_sequences", type="Array of String")
@@ -54,6 +60,7 @@ FIELDS: dict[str, Check] = {
     "tools": _tools,
     "tool_choice": _tool_choice,
     "stop_sequences": _stop_sequences,
+    "output_config": _output_config,
 }
 
 
@@ -127,7 +134,7 @@ def _check_messages(messages: Any) -> list[str]:
     for index, message in enumerate(messages):
         where = f"messages.{index}"
         role = message.get("role") if type(message) is dict else None
-        if role not in _BLOCKS:
+        if type(role) is not str or role not in _BLOCKS:
             raise fault("role_invalid", param=f"{where}.role")
         content = message.get("content")
         if content is None:
@@ -147,19 +154,24 @@ def _check_messages(messages: Any) -> list[str]:
 
 def _check_block(block: Any, role: str, where: str, media: list[str], open_calls: set[str]) -> None:
     kind = block.get("type") if type(block) is dict else None
-    if kind not in _BLOCKS[role]:
+    if type(kind) is not str or kind not in _BLOCKS[role]:
         raise fault("message_invalid", param=where, detail=f" ({where}: unknown block type for {role})")
     if kind == "text" and type(block.get("text")) is not str:
         raise fault("message_invalid", param=where, detail=f" ({where}: a text block needs a text)")
+    if kind == "thinking" and type(block.get("thinking")) is not str:
+        raise fault("message_invalid", param=where, detail=f" ({where}: a thinking block needs its thinking)")
     if kind == "tool_use" and not all(
         type(block.get(name)) is wanted for name, wanted in (("id", str), ("name", str), ("input", dict))
     ):
         raise fault("message_invalid", param=where, detail=f" ({where}: tool_use needs id, name and input)")
     if kind == "tool_result":
-        if block.get("tool_use_id") not in open_calls:
+        if type(block.get("tool_use_id")) is not str or block["tool_use_id"] not in open_calls:
             raise fault("tool_message_orphan", param=f"{where}.tool_use_id")
         for inner in block["content"] if type(block.get("content")) is list else ():
             _check_block(inner, "user", where, media, set())
+    content = block.get("content")
+    if kind == "tool_result" and content is not None and type(content) not in (str, list):
+        raise fault("message_invalid", param=where, detail=f" ({where}: a tool_result's content is a text or blocks)")
     if kind in ("image", "document"):
         media.append("image" if kind == "image" else "file")
         _check_source(block.get("source"), where)
@@ -214,6 +226,6 @@ def rewrite_blocks(content: Any, rewrite: Rewrite) -> Any:
 def _rewrite_block(block: dict[str, Any], rewrite: Rewrite) -> dict[str, Any]:
     if type(block.get("text")) is str:
         return {**block, "text": rewrite(block["text"])}
-    if block.get("type") == "tool_result":
+    if block.get("type") == "tool_result" and "content" in block:
         return {**block, "content": rewrite_blocks(block.get("content"), rewrite)}
     return block

@@ -1,5 +1,6 @@
 """POST /services/embeddings/text-embedding/text-embedding and …/multimodal-embedding/…. Source: dashscope.md 7."""
 
+import functools
 from typing import Any
 
 import msgspec
@@ -71,7 +72,7 @@ def decode_contents(raw: bytes, headers: dict[bytes, bytes]) -> ModelRequest:
             raise fault("message_invalid", param=where, detail=f" ({where}: text, image, video or audio)")
         media.append(kind)
         links = one[kind]
-        for link in links if type(links) is list else [links]:
+        for link in links if type(links) is list and links else [links]:
             check_link(link, where)
     return _request(raw, body, model, parameters, count=len(contents), media=media)
 
@@ -123,26 +124,24 @@ def _usage_from(counts: Any) -> Usage | None:
     return Usage(prompt_tokens=whole_number(counts, "total_tokens") or whole_number(counts, "input_tokens"))
 
 
-def rewrite_request(request: ModelRequest, rewrite: Rewrite) -> ModelRequest:
+def rewrite_request(request: ModelRequest, rewrite: Rewrite, *, is_multimodal: bool) -> ModelRequest:
     """See `Dialect`."""
     asked = dict(request.body["input"])
-    if type(asked.get("texts")) is str:
-        asked["texts"] = rewrite(asked["texts"])
-    elif asked.get("texts"):
-        asked["texts"] = [rewrite(one) for one in asked["texts"]]
-    if asked.get("contents"):
+    if is_multimodal:
         asked["contents"] = dashscope_codec.rewrite_parts(asked["contents"], rewrite)
+    elif type(asked["texts"]) is str:
+        asked["texts"] = rewrite(asked["texts"])
+    else:
+        asked["texts"] = [rewrite(one) for one in asked["texts"]]
     if asked == request.body["input"]:
         return request
     body = {**request.body, "input": asked}
     return msgspec.structs.replace(request, body=body, raw=encode(body))
 
 
-def _read_request(request: ModelRequest) -> EmbeddingAsk:
+def _read_request(request: ModelRequest, *, is_multimodal: bool) -> EmbeddingAsk:
     asked, parameters = request.body["input"], request.settings
-    texts = asked.get("texts")
-    if texts is None:
-        texts = [one["text"] for one in asked["contents"]]
+    texts = [one["text"] for one in asked["contents"]] if is_multimodal else asked["texts"]
     return EmbeddingAsk(
         texts=(texts,) if type(texts) is str else tuple(texts),
         text_type=parameters.get("text_type") or DOCUMENT,
@@ -194,11 +193,11 @@ def _embeddings(service: str, *, is_multimodal: bool) -> Dialect:
         show_reply=dashscope_codec.show_reply,
         open_tap=no_stream,
         read_refusal=dashscope_errors.read_refusal,
-        rewrite_request=rewrite_request,
+        rewrite_request=functools.partial(rewrite_request, is_multimodal=is_multimodal),
         rewrite_reply=lambda body, _rewrite: body,
         render_error=dashscope_errors.render,
         codec=Codec(
-            read_request=_read_request,
+            read_request=functools.partial(_read_request, is_multimodal=is_multimodal),
             write_answer=_write_contents if is_multimodal else _write_texts,
             write_request=_write_contents_request if is_multimodal else _write_request,
             read_answer=_read_answer,

@@ -122,7 +122,7 @@ def _check_part(part: Any, where: str, media: list[str]) -> None:
         raise fault("message_invalid", param=where, detail=f" ({where}: a part has text, image, video or audio)")
     media.append(kind)
     links = part[kind]
-    for link in links if type(links) is list else [links]:
+    for link in links if type(links) is list and links else [links]:
         check_link(link, where)
 
 
@@ -173,7 +173,8 @@ def _rewrite_input(asked: dict[str, Any], rewrite: Rewrite) -> dict[str, Any]:
         out["prompt"] = rewrite(asked["prompt"])
     if asked.get("messages"):
         out["messages"] = [
-            {**one, "content": rewrite_content(one.get("content"), rewrite)} for one in asked["messages"]
+            {**one, "content": rewrite_content(one["content"], rewrite)} if "content" in one else one
+            for one in asked["messages"]
         ]
     if asked.get("history"):
         out["history"] = [

@@ -38,7 +38,7 @@ def check_messages(messages: Any, check_part: PartCheck | None = None) -> tuple[
         if type(message) is not dict:
             raise fault("message_invalid", param=f"messages[{index}]", detail=f" (messages[{index}])")
         role = message.get("role")
-        if role not in ROLES:
+        if type(role) is not str or role not in ROLES:
             raise fault("role_invalid", param=f"messages[{index}].role")
         has_user = has_user or role == "user"
         open_calls = _follow_calls(message, role, open_calls, index)
@@ -54,10 +54,14 @@ def check_messages(messages: Any, check_part: PartCheck | None = None) -> tuple[
 def _follow_calls(message: dict[str, Any], role: str, open_calls: set[str], index: int) -> set[str]:
     """The tool calls that may be answered after this message."""
     if role == "tool":
-        if message.get("tool_call_id") not in open_calls:
+        call_id = message.get("tool_call_id")
+        if type(call_id) is not str or call_id not in open_calls:
             raise fault("tool_message_orphan", param=f"messages[{index}].tool_call_id")
         return open_calls
     if role == "assistant":
+        if type(message.get("reasoning_content") or "") is not str:
+            where = f"messages[{index}].reasoning_content"
+            raise fault("message_invalid", param=where, detail=f" ({where}: a text)")
         return _call_ids(message, index)
     return set()
 
@@ -105,8 +109,16 @@ def _check_part(part: Any, where: str, media: list[str]) -> None:
     if need is None:
         raise fault("message_invalid", param=where, detail=f" ({where}: unknown part type)")
     media.append(need)
+    value = part.get(kind)
     if kind in ("image_url", "video_url"):
-        check_link(part.get(kind), where)
+        check_link(value, where)
+    elif kind == "video":
+        if type(value) is not list or not value:
+            raise fault("message_invalid", param=where, detail=f" ({where}: video is a list of frames)")
+        for frame in value:
+            check_link(frame, where)
+    elif type(value) is not dict or (kind == "input_audio" and type(value.get("data")) is not str):
+        raise fault("message_invalid", param=where, detail=f" ({where}: {kind} is an object with its data)")
 
 
 def check_link(link: Any, where: str) -> None:

@@ -50,6 +50,14 @@ def _off(field: str) -> Check:
     return check
 
 
+def _text(field: str) -> Check:
+    def check(value: Any) -> None:
+        if type(value) is not str:
+            raise fault("parameter_type", param=field, field=field, type="String")
+
+    return check
+
+
 FIELDS: dict[str, Check] = {
     **{name: CHAT[name] for name in ("temperature", "top_p", "parallel_tool_calls", "enable_thinking", "stream")},
     "max_output_tokens": integer("max_output_tokens", "max_tokens_range", lambda v: v >= 1, limit="model max"),
@@ -58,6 +66,7 @@ FIELDS: dict[str, Check] = {
     "text": _object("text"),
     "reasoning": _object("reasoning"),
     "store": boolean("store"),
+    "instructions": _text("instructions"),
     "background": _off("background"),
     "conversation": _off("conversation"),
 }
@@ -93,9 +102,7 @@ def make_request(raw: bytes, body: dict[str, Any], model: str, *, is_whole: bool
         needs.add("tools")
     if body.get("enable_thinking") is True:
         needs.add("thinking")
-    kind = ((body.get("text") or {}).get("format") or {}).get("type", "text")
-    if kind not in ("text", "json_object", "json_schema"):
-        raise fault("response_format_invalid", param="text.format", type=kind)
+    kind = _format_kind((body.get("text") or {}).get("format"))
     if kind != "text":
         needs.add(kind)
     items = body["input"]
@@ -113,6 +120,17 @@ def make_request(raw: bytes, body: dict[str, Any], model: str, *, is_whole: bool
         media_count=len(media),
         needs=frozenset(needs),
     )
+
+
+def _format_kind(asked: Any) -> str:
+    if asked is None:
+        return "text"
+    kind = asked.get("type") if type(asked) is dict else type(asked).__name__
+    if kind not in ("text", "json_object", "json_schema"):
+        raise fault("response_format_invalid", param="text.format", type=kind)
+    if kind == "json_schema" and (type(asked.get("name")) is not str or type(asked.get("schema") or {}) is not dict):
+        raise fault("response_format_invalid", param="text.format", type=kind)
+    return str(kind)
 
 
 def check_input(items: Any, *, is_whole: bool = True) -> list[str]:
@@ -133,17 +151,39 @@ def check_input(items: Any, *, is_whole: bool = True) -> list[str]:
         elif kind == "function_call":
             if not all(type(item.get(name)) is str for name in ("call_id", "name", "arguments")):
                 raise fault("message_invalid", param=where, detail=f" ({where}: call_id, name and arguments)")
+            _check_arguments(item["arguments"], where)
             calls.add(item["call_id"])
         elif kind == "function_call_output":
-            if is_whole and item.get("call_id") not in calls:
+            _check_output(item.get("output"), where)
+            if type(item.get("call_id")) is not str or (is_whole and item["call_id"] not in calls):
                 raise fault("tool_message_orphan", param=f"{where}.call_id")
-        elif kind != "reasoning":
+        elif kind == "reasoning":
+            _check_reasoning(item, where)
+        else:
             raise fault("message_invalid", param=where, detail=f" ({where}: unknown type {str(kind)[:50]!r})")
     return media
 
 
+def _check_output(output: Any, where: str) -> None:
+    if type(output) is list and not all(type(part) is dict for part in output):
+        raise fault("message_invalid", param=where, detail=f" ({where}: output is a text or a list of parts)")
+
+
+def _check_arguments(text: str, where: str) -> None:
+    try:
+        msgspec.json.decode(text or "{}")
+    except (msgspec.DecodeError, RecursionError):
+        raise fault("tool_arguments_invalid", param=f"{where}.arguments") from None
+
+
+def _check_reasoning(item: dict[str, Any], where: str) -> None:
+    summary = item.get("summary") or []
+    if type(summary) is not list or not all(type(one) is dict and type(one.get("text")) is str for one in summary):
+        raise fault("message_invalid", param=where, detail=f" ({where}: a summary is a list of texts)")
+
+
 def _check_message(item: dict[str, Any], where: str, media: list[str]) -> None:
-    if item.get("role") not in ROLES:
+    if type(item.get("role")) is not str or item["role"] not in ROLES:
         raise fault("role_invalid", param=f"{where}.role")
     content = item.get("content")
     if type(content) is str:
@@ -154,7 +194,7 @@ def _check_message(item: dict[str, Any], where: str, media: list[str]) -> None:
         raise fault("message_invalid", param=where, detail=f" ({where}: content is a text or a list of parts)")
     for part in content:
         kind = part.get("type")
-        if kind in TEXTS:
+        if type(kind) is str and kind in TEXTS:
             if type(part.get("text")) is not str:
                 raise fault("message_invalid", param=where, detail=f" ({where}: a text part needs a text)")
         elif kind == "input_image":

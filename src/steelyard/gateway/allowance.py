@@ -122,6 +122,10 @@ class Purse:
         return self.free < 0 and self.line.kind == RATE
 
 
+def _room_of(purse: Purse) -> int:
+    return purse.room
+
+
 class Allowance:
     """The purses that concern one grant, for as long as no budget begins a new period."""
 
@@ -131,18 +135,21 @@ class Allowance:
         self.grant = grant
         self.workspace = workspace
         self.purses = purses
-        self.rates = tuple(purse for purse in purses if purse.line.kind == RATE)
+        rates: dict[str, list[Purse]] = {}
+        for purse in purses:
+            if purse.line.kind == RATE:
+                rates.setdefault(purse.line.unit, []).append(purse)
+        self.rates = tuple(rates.items())
         self.budgets = tuple(purse.line.account for purse in purses if purse.line.kind == BUDGET)
         self.ends_us = min((one.line.ends_us for one in purses if one.line.ends_us is not None), default=2**62)
 
     def rate_headers(self) -> list[tuple[bytes, bytes]]:
         """`x-ratelimit-…` of an answer: of each kind of rate the one with the least room, as far as this process knows."""
-        tightest: dict[str, Purse] = {}
-        for purse in self.rates:
-            found = tightest.get(purse.line.unit)
-            if found is None or purse.room < found.room:
-                tightest[purse.line.unit] = purse
-        return [pair for unit, purse in tightest.items() for pair in rate_headers(unit, purse.line.limit, purse.room)]
+        headers: list[tuple[bytes, bytes]] = []
+        for unit, purses in self.rates:
+            purse = purses[0] if len(purses) == 1 else min(purses, key=_room_of)
+            headers += rate_headers(unit, purse.line.limit, purse.room)
+        return headers
 
     def wants(self, request: ModelRequest, targets: tuple[Target, ...], hold: tuple[int, int]) -> list[int]:
         """What a call wants, purse by purse.

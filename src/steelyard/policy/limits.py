@@ -204,11 +204,18 @@ def _headers(line: Line, left: int, reset_s: int) -> list[tuple[bytes, bytes]]:
     return [(f"x-ratelimit-{name}-{unit}".encode(), value.encode()) for name, value in pairs.items()]
 
 
-def rate_headers(unit: str, limit: int, left: int) -> list[tuple[bytes, bytes]]:
+_RATE_NAMES = {
+    unit: tuple(f"x-ratelimit-{name}-{unit}".encode() for name in ("limit", "remaining", "reset"))
+    for unit in (REQUESTS, TOKENS)
+}
+
+
+def rate_headers(unit: str, limit: int, left: int) -> tuple[tuple[bytes, bytes], ...]:
     """`x-ratelimit-…` of a rate: what is left of a minute's worth, and when all of it is there again."""
-    reset_s = math.ceil((limit - min(left, limit)) * MINUTE_S / limit) if limit else MINUTE_S
-    pairs = {"limit": limit, "remaining": min(left, limit), "reset": f"{reset_s}s"}
-    return [(f"x-ratelimit-{name}-{unit}".encode(), str(value).encode()) for name, value in pairs.items()]
+    first, second, third = _RATE_NAMES[unit]
+    left = min(left, limit)
+    reset_s = -((left - limit) * MINUTE_S // limit) if limit else MINUTE_S
+    return (first, b"%d" % limit), (second, b"%d" % left), (third, b"%ds" % reset_s)
 
 
 def _time(us: int) -> str:
