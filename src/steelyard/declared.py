@@ -171,8 +171,8 @@ def make_stored(master_key: bytes) -> "Stored":
 
 def write_banner(settings: Settings, models: dict[str, Model]) -> None:
     """Leaves for whoever started us what a person must know of the models."""
-    stand_ins = sorted(name for name, model in models.items() if model.is_stand_in)
-    target = models[stand_ins[0]].targets[0].label if stand_ins else ""
-    (settings.run_dir / BANNER_FILE).write_bytes(
-        encode({"count": len(models), "stand_ins": stand_ins, "target": target})
-    )
+    stand_ins: dict[str, list[str]] = {}
+    for name, model in sorted(models.items()):
+        if model.is_stand_in:
+            stand_ins.setdefault(model.targets[0].label, []).append(name)
+    (settings.run_dir / BANNER_FILE).write_bytes(encode({"count": len(models), "stand_ins": stand_ins}))

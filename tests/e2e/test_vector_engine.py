@@ -155,6 +155,14 @@ def test_check_never_calls_a_stand_in_ok(vectors: Served) -> None:
     assert row["result"] == "stand-in", row
 
 
+def test_the_banner_names_who_answers(vectors: Served) -> None:
+    """Each stand-in by its own name, never one for all."""
+    log = vectors.installation.log_text()
+    assert "local/multilingual-e5-small answers for text-embedding-v1, " in log
+    assert "local/fusion-rerank answers for gte-rerank, " in log
+    assert "while no provider is configured" in log
+
+
 def test_many_callers_share_batches(vectors: Served) -> None:
     """Each gets the vectors of its own texts, in order."""
     texts = [[f"number {n} of {m}" for m in range(3)] for n in range(24)]

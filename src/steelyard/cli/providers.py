@@ -22,10 +22,17 @@ def vendors(*, lang: str = "en", json: bool = False) -> None:
         print_json(rows)
         return
     lines = [
-        (one["vendor"], one["title"], ", ".join(one["regions"]), one["site"], pick(tuple(one["key"]), lang))
+        (
+            one["vendor"],
+            one["title"],
+            ", ".join((one["kind"], *one["kinds"])),
+            ", ".join(one["regions"]),
+            one["site"],
+            pick(tuple(one["key"]), lang),
+        )
         for one in rows
     ]
-    print_table(("Vendor", "Name", "Regions", "Site", "Key"), lines)
+    print_table(("Vendor", "Name", "Kinds", "Regions", "Site", "Key"), lines)
 
 
 @app.command

@@ -100,10 +100,10 @@ def stand_in_lines(settings: Settings) -> list[str]:
     except (OSError, msgspec.DecodeError):
         return []
     if known["stand_ins"]:
-        names = ", ".join(known["stand_ins"])
+        lines = [f"  stand-in  {target} answers for {', '.join(names)}" for target, names in known["stand_ins"].items()]
         return [
-            f"  stand-in  {known['target']} answers for {names} while no provider is configured.",
-            f"  替身      未配置提供方时，由 {known['target']} 代答以上模型名。",
+            *lines,
+            "            while no provider is configured. 替身：未配置提供方时，由内置小模型代答以上模型名。",
         ]
     if not known["count"]:
         return ["  no model  `steelyard models pull` gets the embedded one; `steelyard providers add` adds a vendor's."]
