@@ -313,3 +313,23 @@ def test_embedded_model_by_the_native_api() -> None:
     assert frames[-1].status_code == 200, frames[-1]
     assert "".join(frame.output.choices[0].message.content for frame in frames).strip()
     assert frames[-1].usage.input_tokens > 5
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, errors.BadRequestError),
+        (404, errors.NotFoundError),
+        (429, errors.RateLimitError),
+        (500, errors.InternalServerError),
+        (503, errors.ServiceUnavailableError),
+        (504, errors.GatewayTimeoutError),
+    ],
+)
+def test_statuses_raise_their_classes(client: Client, model: str, status: int, kind: type[Exception]) -> None:
+    """Whatever API the vendor behind it speaks."""
+    quick = client.with_options(max_retries=0)
+    with pytest.raises(kind) as caught:
+        quick.chat.completions.create(model=model, messages=HI, parameters={"script": {"status": status}})
+    assert caught.value.status_code == status

@@ -442,3 +442,27 @@ def test_36_real_model_remembers(real: OpenAI) -> None:
     )
     assert second.usage.input_tokens > first.usage.input_tokens + 10
     assert "heron" in second.output_text.lower()
+
+
+@pytest.mark.parametrize("model", ["fake", "fake-native", "fake-messages"])
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, openai.BadRequestError),
+        (404, openai.NotFoundError),
+        (409, openai.ConflictError),
+        (422, openai.UnprocessableEntityError),
+        (429, openai.RateLimitError),
+        (500, openai.InternalServerError),
+        (502, openai.InternalServerError),
+        (503, openai.InternalServerError),
+        (504, openai.InternalServerError),
+    ],
+)
+def test_statuses_raise_their_classes(fake: OpenAI, model: str, status: int, kind: type[Exception]) -> None:
+    """Whatever API the vendor behind it speaks."""
+    quick = fake.with_options(max_retries=0)
+    with pytest.raises(kind) as caught:
+        quick.chat.completions.create(model=model, messages=HI, extra_body=scripted(status=status))
+    assert caught.value.request_id
+    assert caught.value.message
