@@ -90,8 +90,8 @@ bench: $(DEV_STAMP) bytecode
 
 LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-annotate
 lock: $(RUN_STAMP)
-	@$(LOCK) pyproject.toml -o requirements.lock
-	@$(LOCK) pyproject.toml --group dev -o requirements-dev.lock
+	@$(LOCK) --extra video pyproject.toml -o requirements.lock
+	@$(LOCK) --extra video pyproject.toml --group dev -o requirements-dev.lock
 	@$(LOCK) tests/clients/requirements.in -o tests/clients/requirements.lock
 	@$(LOCK) --python-version 3.11 tests/clients/requirements-llamaindex.in -o tests/clients/requirements-llamaindex.lock
 	@$(LOCK) tests/clients/node/requirements.in -o tests/clients/node/requirements.lock

@@ -21,6 +21,7 @@ import uvloop
 from steelyard.base.clock import now_us
 from steelyard.base.errors import SetupFault
 from steelyard.base.jsondoor import encode
+from steelyard.base.lifetimes import read_ttl_s
 from steelyard.base.logs import open_log
 from steelyard.base.metrics import Registry
 from steelyard.base.metrics_port import open_metrics_port
@@ -30,7 +31,10 @@ from steelyard.config import Settings, resolve_secret
 from steelyard.declared import VECTORS, engine_socket, make_catalogue, make_stored, write_banner
 
 if TYPE_CHECKING:
+    from steelyard.canon.model import Model
     from steelyard.store.database import Database
+    from steelyard.tasks.shelf import Shelf
+    from steelyard.upstream.fetcher import Fetcher
 
 FACE_SOCKET = "face.sock"
 DRAIN_S = 10
@@ -40,9 +44,14 @@ FIRST_NEWS_S = 5.0
 #: A child that ends with this has told a bad set-up in one sentence: starting it again would not help.
 EXIT_SETUP = 78
 FACE_NICENESS = 5
+WORKER_NICENESS = 5
+#: Tasks under way at vendors: each is an entry in a heap and a future.
+VENDOR_SLOTS = 10_000
+CALLS_SLOTS = 8
 #: Larger portions cost less per receipt; a receipt is readable after this long.
 CARRY_S = 0.5
 SWEEP_REPLAY_S = 600.0
+SWEEP_BLOBS_S = 1800.0
 LOOK_S = 60.0
 BACKLOG = 2048
 ACCEPTS_A_TURN = 16
@@ -184,7 +193,7 @@ async def run_gateway(orders: Orders) -> None:
 
     from steelyard.dialects.crossing import Wires
     from steelyard.dialects.dialect import by_path
-    from steelyard.dialects.table import DIALECTS
+    from steelyard.dialects.table import DIALECTS, TASK_OPERATIONS
     from steelyard.gateway.admission import STALE_S, Admission
     from steelyard.gateway.allowance import Allowances
     from steelyard.gateway.answer_cache import AnswerCache
@@ -196,6 +205,7 @@ async def run_gateway(orders: Orders) -> None:
     from steelyard.gateway.journal import Journal
     from steelyard.gateway.meter import Meter
     from steelyard.gateway.relay import Relay
+    from steelyard.gateway.tasks import Counter
     from steelyard.upstream.pool import Origin, Pool
 
     settings = orders.settings
@@ -203,7 +213,7 @@ async def run_gateway(orders: Orders) -> None:
     meter = Meter(registry)
     loop = asyncio.get_running_loop()
     journal = Journal(settings.journal_dir, orders.boot_id)
-    dialects = by_path(DIALECTS)
+    operations = by_path((*DIALECTS, *TASK_OPERATIONS))
     async with Pool() as pool:
         owner = owner_of(get_machine_id(Path(settings.data_dir)), stem_of(orders.boot_id, os.getpid()))
         face = FaceLink(pool, Origin("face", 80, unix_path=str(settings.run_dir / FACE_SOCKET)), owner)
@@ -220,12 +230,19 @@ async def run_gateway(orders: Orders) -> None:
             AnswerCache(face),
             Checker(pool),
             face,
+            Counter(face),
             max_body_bytes=settings.server.max_body_bytes,
         )
-        app = App(core, dialects, face, lambda: loop.time() - admission.fresh_at < STALE_S)
+        app = App(
+            core,
+            operations,
+            face,
+            lambda: loop.time() - admission.fresh_at < STALE_S,
+            max_file_bytes=settings.objects.max_file_bytes,
+        )
         config = uvicorn.Config(
             app,
-            http=FastLane.bound_to(core, dialects),
+            http=FastLane.bound_to(core, operations),
             ws="none",
             lifespan="off",
             log_config=None,
@@ -270,12 +287,17 @@ async def run_face(orders: Orders) -> None:
     from steelyard.control.leases import Leases
     from steelyard.control.model_book import ModelBook
     from steelyard.control.tickets import Tickets
+    from steelyard.store.objects.blobs import sweep_spool
+    from steelyard.tasks.desk import Desk
+    from steelyard.tasks.library import Library
     from steelyard.upstream.pool import Origin, Pool, PoolError
     from steelyard.web.app import build_app
     from steelyard.web.control_api import ControlApi
     from steelyard.web.internal_api import InternalApi
+    from steelyard.web.objects_api import ObjectsApi
     from steelyard.web.responses_api import ResponsesApi
     from steelyard.web.status_page import StatusPage
+    from steelyard.web.tasks_api import TasksApi
     from steelyard.web.tokens_api import TokensApi
 
     settings = orders.settings
@@ -301,13 +323,20 @@ async def run_face(orders: Orders) -> None:
         # what the last run answered is in the ledger before anything new is
         await carrier.carry()
         tickets = Tickets(master_key)
+        shelf = open_shelf(settings, database, master_key)
+        desk = Desk(
+            shelf, leases, result_ttl_s=read_ttl_s(settings.objects.result_ttl), deadline_s=settings.tasks.deadline_s
+        )
+        library = Library(shelf)
         app = build_app(
             ControlApi(database, models, settings.quota.free_tokens),
-            InternalApi(database, feed, leases, hygiene),
+            InternalApi(database, feed, leases, hygiene, desk),
             TokensApi(database, Signer(master_key)),
             ResponsesApi(database),
             StatusPage(database, models, tickets),
             Exposition(settings.run_dir, ask),
+            TasksApi(desk),
+            ObjectsApi(library),
         )
         write_banner(settings, await models.read())
         path = settings.run_dir / FACE_SOCKET
@@ -328,12 +357,108 @@ async def run_face(orders: Orders) -> None:
             await replay.sweep(database)
             await responses.sweep(database)
             await leases.forget_old(now_us())
+            await desk.sweep()
+
+        async def sweep_blobs() -> None:
+            sweep_spool(Path(settings.data_dir))
+            await desk.sweep_blobs()
 
         sweeping = _repeat("forgetting what is old", SWEEP_REPLAY_S, sweep)
         watching = _repeat("looking at what keys spend", LOOK_S, hygiene.look_at_spending)
-        async with _background(_die_with_parent(), feed.follow(), carrying, sweeping, watching):
+        tidying = _repeat("removing blobs that nobody refers to", SWEEP_BLOBS_S, sweep_blobs)
+        async with _background(_die_with_parent(), feed.follow(), carrying, sweeping, watching, tidying):
             await _make_server(config).serve()
         await carrier.carry()
+
+
+def open_shelf(settings: Settings, database: "Database", master_key: bytes) -> "Shelf":
+    """The object store with its records and links.
+
+    Raises:
+        SetupFault: its address is none, or a credential's reference leads nowhere.
+    """
+    from steelyard.store.objects.blobs import open_blobs
+    from steelyard.tasks.links import Links
+    from steelyard.tasks.shelf import Shelf
+
+    given = {"access_key_id": settings.objects.access_key_id, "secret_access_key": settings.objects.secret_access_key}
+    credentials = {name: resolve_secret(value, f"objects.{name}") for name, value in given.items() if value}
+    blobs = open_blobs(settings.objects.url, Path(settings.data_dir), credentials)
+    return Shelf(database, blobs, Links(master_key, settings.link_origin))
+
+
+def make_fetcher(settings: Settings) -> "Fetcher":
+    """The guarded client for links of callers."""
+    from steelyard.upstream.fetcher import Fetcher, FetchLimits
+    from steelyard.upstream.guard import HostRules
+
+    outbound = settings.outbound
+    rules = HostRules(outbound.only_hosts, outbound.deny_hosts, outbound.private_hosts)
+    proxies = [tuple(one.split("=", 1)) for one in outbound.proxies]
+    return Fetcher(
+        rules, FetchLimits(outbound.max_bytes, outbound.download_timeout_s), proxies=[(a, b) for a, b in proxies]
+    )
+
+
+async def run_worker(orders: Orders) -> None:
+    """The task queue's hands: pictures, films, batches, questions to vendors, notices."""
+    from steelyard.base.sealing import Sealer
+    from steelyard.canon.task import CALLS_LANE, IMAGE, LOCAL_LANE, VENDOR_LANE, VIDEO
+    from steelyard.control.model_book import ModelBook
+    from steelyard.engines.workshop import Workshop
+    from steelyard.store.database import open_database
+    from steelyard.tasks.contents import Contents
+    from steelyard.tasks.local import LocalRunner
+    from steelyard.tasks.media import MediaRunner
+    from steelyard.tasks.openai_media import OpenaiRunner
+    from steelyard.tasks.poller import Poller
+    from steelyard.tasks.vendor import VendorRunner
+    from steelyard.tasks.worker import Worker
+    from steelyard.upstream.pool import Pool
+
+    settings = orders.settings
+    os.nice(WORKER_NICENESS)
+    registry = Registry()
+    master_key = bytes.fromhex(orders.master_key)
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    work_dir = Path(settings.data_dir) / "spool"
+    async with open_database(settings.database.url, Path(settings.data_dir)) as database, Pool() as pool:
+        shelf = open_shelf(settings, database, master_key)
+        book = ModelBook(
+            database, make_catalogue(settings), make_stored(master_key), Sealer(master_key), resolve_secret
+        )
+        fetcher = make_fetcher(settings)
+        contents = Contents(shelf, fetcher)
+        poller = Poller(settings.tasks.poll_s)
+        media = MediaRunner(
+            LocalRunner(shelf, contents, Workshop(settings.tasks.local_slots), work_dir),
+            VendorRunner(shelf, contents, fetcher, pool, poller, settings.outbound.relay),
+            OpenaiRunner(shelf, fetcher, pool),
+        )
+
+        async def find_model(name: str) -> "Model | None":
+            return (await book.read()).get(name)
+
+        worker = Worker(
+            database,
+            {IMAGE: media, VIDEO: media},
+            find_model,
+            registry,
+            name=owner_of(get_machine_id(Path(settings.data_dir)), stem_of(orders.boot_id, os.getpid())),
+            run_dir=settings.run_dir,
+            slots={LOCAL_LANE: settings.tasks.local_slots, VENDOR_LANE: VENDOR_SLOTS, CALLS_LANE: CALLS_SLOTS},
+            per_workspace=settings.tasks.per_workspace,
+            result_ttl_s=read_ttl_s(settings.objects.result_ttl),
+        )
+        await worker.take_over()
+        name = f"worker-{orders.boot_id}-{os.getpid()}"
+        async with (
+            await open_metrics_port(settings.run_dir, name, registry),
+            _background(_die_with_parent(), poller.run(), worker.run()),
+        ):
+            await stop.wait()
+        await worker.close()
 
 
 async def _repeat(title: str, every_s: float, work: Callable[[], Awaitable[object]]) -> None:
@@ -437,12 +562,15 @@ async def run_vectors(orders: Orders) -> None:
     os._exit(0)
 
 
-_ROLES = {"gateway": run_gateway, "face": run_face, "engine": run_engine, "vectors": run_vectors}
+_ROLES = {
+    "gateway": run_gateway, "face": run_face, "worker": run_worker, "engine": run_engine, "vectors": run_vectors
+}  # fmt: skip
 #: Imported while the supervisor still migrates, so that starting is quick.
 _EARLY = {
     "gateway": ("uvicorn", "uvicorn.protocols.http.httptools_impl", "steelyard.gateway.fastlane", "steelyard.gateway.asgi"),
     "face": ("uvicorn", "uvicorn.protocols.http.httptools_impl", "steelyard.store.database", "steelyard.store.migrations", "sqlalchemy.dialects.sqlite.aiosqlite", "steelyard.web.app"),
     "engine": ("uvicorn", "uvicorn.protocols.http.httptools_impl", "steelyard.engines.host"),
+    "worker": ("steelyard.store.database", "sqlalchemy.dialects.sqlite.aiosqlite", "steelyard.tasks.worker"),
     "vectors": ("uvicorn", "uvicorn.protocols.http.httptools_impl", "steelyard.engines.vector_host"),
 }  # fmt: skip
 

@@ -18,6 +18,7 @@ import msgspec
 from steelyard.base.clock import MICROS
 from steelyard.base.errors import Fault, SetupFault
 from steelyard.base.jsondoor import encode
+from steelyard.base.lifetimes import read_ttl_s
 from steelyard.canon.model import FASTEST, UNSUPPORTED, WEIGHTED
 from steelyard.upstream.providers.addresses import base_url_of, kind_of
 
@@ -110,6 +111,12 @@ class PriceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     output: str | float = 0
     cached: str | float | None = None
     reasoning: str | float | None = None
+    #: For each picture.
+    image: str | float = 0
+    #: For each second of video; or by resolution, as in `{"720P" = "0.6"}`.
+    second: str | float | dict[str, str | float] = 0
+    #: What calls in batches pay of it, in per cent.
+    batch_percent: int = 50
     currency: str = "CNY"
     version: str = "file"
 
@@ -129,6 +136,56 @@ class ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     hedge_after_s: float | None = None
     #: What becomes of fields that a target's API has no place for: "careful", "refuse", "drop" or "pass".
     unsupported: str = "careful"
+    #: What it is for, where neither the public list nor its name says so: "image", "video", "embedding", "transcription" …
+    modality: str = ""
+
+
+class Objects(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[objects]: files, results of tasks, and their public links."""
+
+    #: `file:///DIRECTORY` or `s3://BUCKET?endpoint=URL&region=NAME`; default `objects` in the data directory.
+    url: str = ""
+    #: Of S3: references such as `env:NAME`.
+    access_key_id: str = ""
+    secret_access_key: str = ""
+    #: The one origin of all public links, to be put on whitelists; default the server's own.
+    public_url: str = ""
+    #: How long links of results are good: `24h`, `7d` or `forever`.
+    result_ttl: str = "24h"
+    max_file_bytes: int = 1024 * 1024 * 1024
+
+
+class Outbound(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[outbound]: fetching what callers give links to."""
+
+    #: Where these are set, no other host is asked; `*.example.com` stands for all below it.
+    only_hosts: tuple[str, ...] = ()
+    deny_hosts: tuple[str, ...] = ()
+    #: Hosts that may lie in private networks.
+    private_hosts: tuple[str, ...] = ()
+    download_timeout_s: float = 60.0
+    max_bytes: int = 200 * 1024 * 1024
+    #: "HOST=http://proxy:port", the first that fits; "*=…" for all.
+    proxies: tuple[str, ...] = ()
+    #: Whether media behind public links are carried to vendors by value: "auto" (only what they could not reach), "always", "never".
+    relay: str = "auto"
+
+
+class Tasks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[tasks]: the queue."""
+
+    #: How many processes work on it.
+    workers: int = 1
+    #: Tasks of one kind that a workspace may have under way at once.
+    per_workspace: int = 10_000
+    #: Pictures and videos that the embedded engines make at once.
+    local_slots: int = 2
+    #: Seconds between two questions to a vendor about one task.
+    poll_s: float = 15.0
+    #: A task that is not over after this long has failed.
+    deadline_s: int = 10_800
+    #: Calls of a batch under way at once.
+    batch_concurrency: int = 8
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -141,6 +198,9 @@ class Settings(msgspec.Struct, frozen=True):
     limits: Limits = Limits()
     quota: Quota = Quota()
     engines: Engines = Engines()
+    objects: Objects = Objects()
+    outbound: Outbound = Outbound()
+    tasks: Tasks = Tasks()
     embedded_names: str = "auto"
     providers: dict[str, Provider] = {}
     models: dict[str, ModelSettings] = {}
@@ -160,6 +220,11 @@ class Settings(msgspec.Struct, frozen=True):
         return Path(self.data_dir) / "journal"
 
     @property
+    def link_origin(self) -> str:
+        """The origin of public links to objects."""
+        return self.objects.public_url.rstrip("/") or self.public_url
+
+    @property
     def public_url(self) -> str:
         """The origin of every link; never taken from a request's Host."""
         host = "127.0.0.1" if self.server.host in ("0.0.0.0", "::") else self.server.host  # noqa: S104
@@ -173,11 +238,15 @@ _SECTIONS: dict[str, type[msgspec.Struct]] = {
     "limits": Limits,
     "quota": Quota,
     "engines": Engines,
+    "objects": Objects,
+    "outbound": Outbound,
+    "tasks": Tasks,
 }
 #: Sections of the contract whose parts this version does not have.
-_NOT_YET = ("objects", "monitor", "outbound")
+_NOT_YET = ("monitor",)
 #: A unix socket's path has at most 107 bytes; our longest names have some 40.
 MAX_RUN_DIR_CHARS = 64
+MODALITIES = ("text", "vision", "embedding", "rerank", "image", "video", "transcription")
 _EMBEDDED_NAMES = ("auto", "on", "off")
 
 
@@ -338,7 +407,39 @@ def _cross_check(settings: Settings) -> list[str]:
         faults.append('models.embedded_names must be "auto", "on" or "off"')
     if not 1 <= settings.engines.slots <= 64:
         faults.append("engines.slots must lie in 1 to 64")
-    return faults + _check_catalogue(settings)
+    return faults + _check_media(settings) + _check_catalogue(settings)
+
+
+def _check_media(settings: Settings) -> list[str]:
+    faults = []
+    try:
+        read_ttl_s(settings.objects.result_ttl)
+    except Fault:
+        faults.append("objects.result_ttl must be a lifetime such as 24h, 7d or forever")
+    if settings.objects.url and not settings.objects.url.startswith(("file://", "s3://")):
+        faults.append("objects.url must begin with file:// or s3://")
+    if settings.objects.public_url and not settings.objects.public_url.startswith(("http://", "https://")):
+        faults.append("objects.public_url must begin with http:// or https://")
+    if not 1 <= settings.tasks.workers <= 16:
+        faults.append("tasks.workers must lie in 1 to 16")
+    if not 1 <= settings.tasks.local_slots <= 64:
+        faults.append("tasks.local_slots must lie in 1 to 64")
+    if settings.tasks.per_workspace < 1:
+        faults.append("tasks.per_workspace must be at least 1")
+    if not 0.05 <= settings.tasks.poll_s <= 600:
+        faults.append("tasks.poll_s must lie in 0.05 to 600")
+    if settings.tasks.deadline_s < 1:
+        faults.append("tasks.deadline_s must be at least 1")
+    if not 1 <= settings.tasks.batch_concurrency <= 256:
+        faults.append("tasks.batch_concurrency must lie in 1 to 256")
+    if settings.outbound.relay not in ("auto", "always", "never"):
+        faults.append('outbound.relay must be "auto", "always" or "never"')
+    faults += [
+        f"outbound.proxies: {one!r} is not HOST=http://proxy:port"
+        for one in settings.outbound.proxies
+        if "=http://" not in one and "=https://" not in one
+    ]
+    return faults
 
 
 def _check_catalogue(settings: Settings) -> list[str]:
@@ -360,6 +461,7 @@ def _check_catalogue(settings: Settings) -> list[str]:
         faults += _check_route(name, model)
         try:
             price_micros(model.price)
+            second_micros(model.price)
         except ValueError as exc:
             faults.append(f"models.{name}.price: {exc}")
     return faults
@@ -375,21 +477,37 @@ def _check_route(name: str, model: ModelSettings) -> list[str]:
         faults.append(f"models.{name}.hedge_after_s must be above 0")
     if model.unsupported not in UNSUPPORTED:
         faults.append(f"models.{name}.unsupported must be one of {', '.join(UNSUPPORTED)}")
+    if model.modality and model.modality not in MODALITIES:
+        faults.append(f"models.{name}.modality must be one of {', '.join(MODALITIES)}")
+    if model.price is not None and not 0 <= model.price.batch_percent <= 100:
+        faults.append(f"models.{name}.price.batch_percent must lie in 0 to 100")
     if any(not 1 <= target.weight <= 1000 for target in model.targets):
         faults.append(f"models.{name}.targets: weight must lie in 1 to 1000")
     return faults
 
 
 def price_micros(price: PriceSettings | None) -> dict[str, int | None]:
-    """Micro-units per 1,000,000 tokens: input, output, cached, reasoning.
+    """Micro-units: per 1,000,000 tokens of input, output, cached, reasoning; and per image.
 
     Raises:
         ValueError: not a sum of money.
     """
     if price is None:
-        return {"input": 0, "output": 0, "cached": None, "reasoning": None}
-    amounts = {"input": price.input, "output": price.output, "cached": price.cached, "reasoning": price.reasoning}
+        return {"input": 0, "output": 0, "cached": None, "reasoning": None, "image": 0}
+    amounts = {name: getattr(price, name) for name in ("input", "output", "cached", "reasoning", "image")}
     return {name: None if amount is None else _micros(amount) for name, amount in amounts.items()}
+
+
+def second_micros(price: PriceSettings | None) -> dict[str, int]:
+    """Micro-units for a second of video, by resolution.
+
+    Raises:
+        ValueError: not a sum of money.
+    """
+    if price is None or not price.second:
+        return {}
+    prices = price.second if isinstance(price.second, dict) else {"": price.second}
+    return {name.upper(): _micros(amount) for name, amount in prices.items()}
 
 
 def _micros(amount: str | float) -> int:

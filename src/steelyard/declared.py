@@ -7,7 +7,7 @@ import msgspec
 
 from steelyard.base.jsondoor import encode
 from steelyard.canon.model import Model, Price, Target
-from steelyard.config import PriceSettings, Settings, price_micros, resolve_secret
+from steelyard.config import PriceSettings, Settings, price_micros, resolve_secret, second_micros
 
 if TYPE_CHECKING:
     from steelyard.control.catalogue import Catalogue, EmbeddedEntry, ProviderSpec, RouteSpec
@@ -61,6 +61,7 @@ def make_catalogue(settings: Settings) -> "Catalogue":
             names = STAND_IN_NAMES if model.name == DEFAULT_CHAT else ()
             entries.append(EmbeddedEntry(model.name, target, names))
         entries += _vector_entries(settings)
+        entries += _media_entries()
         return msgspec.structs.replace(file_part, embedded=tuple(entries))
 
     return catalogue
@@ -92,6 +93,29 @@ def _vector_entries(settings: Settings) -> "list[EmbeddedEntry]":
         )
         for name in (*DIMENSIONS, FUSION)
     ]
+
+
+def _media_entries() -> "list[EmbeddedEntry]":
+    """The embedded image and video engines: they have no host, tasks run them."""
+    from steelyard.control.catalogue import EmbeddedEntry
+    from steelyard.engines.catalogue import IMAGE_STAND_IN_NAMES, VIDEO_STAND_IN_NAMES
+    from steelyard.engines.workshop import CAMERA, POSTER, is_film_possible
+
+    def entry(name: str, operation: str, stand_ins: tuple[str, ...]) -> EmbeddedEntry:
+        target = Target(
+            provider="local",
+            model=name,
+            base_url="unix:none:/",
+            operations=(operation,),
+            is_local=True,
+            has_breaker=False,
+        )
+        return EmbeddedEntry(name, target, stand_ins)
+
+    entries = [entry(POSTER, "images", IMAGE_STAND_IN_NAMES)]
+    if is_film_possible():
+        entries.append(entry(CAMERA, "videos", VIDEO_STAND_IN_NAMES))
+    return entries
 
 
 def declared_providers(settings: Settings) -> "dict[str, ProviderSpec]":
@@ -142,6 +166,7 @@ def declared_routes(settings: Settings) -> "dict[str, RouteSpec]":
             max_attempts=model.max_attempts,
             hedge_after_s=model.hedge_after_s,
             unsupported=model.unsupported,
+            modality=model.modality,
         )
         for name, model in settings.models.items()
     }
@@ -158,6 +183,9 @@ def _declared_price(price: PriceSettings | None) -> Price | None:
         output_micros=amounts["output"] or 0,
         cached_micros=amounts["cached"],
         reasoning_micros=amounts["reasoning"],
+        image_micros=amounts["image"] or 0,
+        second_micros=second_micros(price),
+        batch_percent=price.batch_percent,
     )
 
 

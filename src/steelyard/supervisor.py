@@ -130,6 +130,8 @@ class Supervisor:
             if not self._stop.is_set():
                 self._is_ready = True
                 on_ready(settings)
+                for _ in range(settings.tasks.workers):
+                    await self._add(Child("worker"))
             follower = asyncio.create_task(self._follow_weights())
             await self._stop.wait()
             follower.cancel()
@@ -258,7 +260,7 @@ class Supervisor:
         if (settings.server.host, settings.server.port, settings.server.workers) != fixed:
             log.warning("host, port and workers take effect at the next start")
         self._settings = settings
-        for child in [one for one in self._children if one.role in ("face", "gateway")]:
+        for child in [one for one in self._children if one.role in ("face", "worker", "gateway")]:
             await self._replace(child)
         log.info("the configuration was reloaded")
 
@@ -267,8 +269,8 @@ class Supervisor:
         old, watcher = child.process, child.watcher
         if watcher is not None:
             watcher.cancel()
-        if child.role == "face" and old is not None:
-            # the face owns a named socket: the successor must come after
+        if child.role in ("face", "worker") and old is not None:
+            # the face owns a named socket, a worker gives back what it has: the successor must come after
             await _terminate(old, STOP_TIMEOUT_S)
         await self._spawn(child)
         await self._order(child)
@@ -307,7 +309,7 @@ class Supervisor:
     async def _stop_all(self) -> None:
         children = self._children
         # gateways first: the face still takes their last receipts
-        for group in (("gateway",), ("engine", "vectors", "face")):
+        for group in (("gateway",), ("engine", "vectors", "worker", "face")):
             chosen = [child for child in children if child.role in group]
             for child in chosen:
                 child.is_stopping = True

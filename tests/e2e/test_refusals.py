@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
@@ -11,8 +11,9 @@ import pytest
 
 from installation import Installation, Served, Vendor, vendor_config
 from steelyard.control.keys import OPERATIONS
-from steelyard.dialects.table import DIALECTS
+from steelyard.dialects.table import DIALECTS, TASK_OPERATIONS
 
+PIXEL = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 HI = [{"role": "user", "content": "hi"}]
 #: (API, operation) -> a body that is answered; every wire operation of the program must be here
 BODIES: dict[tuple[str, str], dict[str, Any]] = {
@@ -38,6 +39,7 @@ class Request:
     method: str
     path: str
     body: dict[str, Any] | None = None
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 #: operation -> every way to ask for it
@@ -48,8 +50,26 @@ REQUESTS: dict[str, list[Request]] = {
 for one in (dialect for dialect in DIALECTS if dialect.paths):
     body = BODIES[one.api, one.operation]
     REQUESTS.setdefault(one.operation, []).extend(Request(one.api, "POST", path, body) for path in one.paths)
+ASYNC = {"X-DashScope-Async": "enable"}
+#: operation -> a body that makes a task of every service of it
+TASK_BODIES: dict[str, dict[str, Any]] = {
+    "images": {
+        "model": "local/poster",
+        "input": {"prompt": "hi", "messages": [{"role": "user", "content": [{"text": "hi"}]}], "images": [PIXEL]},
+        "parameters": {"size": "256*256", "n": 1},
+    },
+    "videos": {
+        "model": "local/camera-motion",
+        "input": {"prompt": "hi", "img_url": PIXEL, "first_frame_url": PIXEL, "last_frame_url": PIXEL},
+        "parameters": {"resolution": "480P", "duration": 2},
+    },
+}
+for task in TASK_OPERATIONS:
+    REQUESTS.setdefault(task.operation, []).extend(
+        Request(task.api, "POST", path, TASK_BODIES[task.operation], ASYNC) for path in task.paths
+    )
 #: Operations that name a model.
-WITH_MODEL = tuple({one.operation for one in DIALECTS})
+WITH_MODEL = tuple({one.operation for one in (*DIALECTS, *TASK_OPERATIONS)})
 
 
 @dataclass(frozen=True)
@@ -160,9 +180,12 @@ def test_every_operation_is_in_the_matrix() -> None:
 
 def ask(served: Served, operation: str, credential: str) -> list[tuple[str, httpx.Response]]:
     """The operation in every way that it can be asked for: the API and its answer."""
-    headers = {"Authorization": f"Bearer {credential}"}
+    own = {"Authorization": f"Bearer {credential}"}
     return [
-        (one.api, httpx.request(one.method, served.origin + one.path, headers=headers, json=one.body, timeout=10))
+        (
+            one.api,
+            httpx.request(one.method, served.origin + one.path, headers=own | one.headers, json=one.body, timeout=10),
+        )
         for one in REQUESTS[operation]
     ]
 

@@ -16,13 +16,20 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
     cached_micros: int | None = None
     #: None charges reasoning as output.
     reasoning_micros: int | None = None
+    #: Micro-units for each picture.
+    image_micros: int = 0
+    #: Micro-units for each second of video, by resolution; "" stands for all others.
+    second_micros: dict[str, int] = {}
+    #: What batches pay of it.
+    batch_percent: int = 50
     #: False where nobody has said what the model costs: the workspace's policy decides then.
     is_known: bool = True
 
     @property
     def is_free(self) -> bool:
         """Whether no token costs anything."""
-        return not (self.input_micros or self.output_micros or self.cached_micros or self.reasoning_micros)
+        amounts = (self.input_micros, self.output_micros, self.cached_micros, self.reasoning_micros, self.image_micros)
+        return not any(amounts) and not self.second_micros
 
 
 FREE = Price()

@@ -17,7 +17,7 @@ class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     raw: bytes
     body: dict[str, Any]
-    #: The API that it came by.
+    #: The API that it came by; empty for what becomes a task, which any target takes that can do it.
     api: str = "openai"
     #: Where in the body its settings stand.
     settings: dict[str, Any] = {}

@@ -10,6 +10,10 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     completion_tokens: int = 0
     cached_tokens: int = 0
     reasoning_tokens: int = 0
+    image_count: int = 0
+    video_seconds: int = 0
+    #: By which seconds of video are priced: "480P", "720P" or "1080P".
+    resolution: str = ""
     #: True where no upstream said it and the count is ours.
     is_estimated: bool = False
 

@@ -4,17 +4,30 @@ What the file declares wins; then a route that was set; then the names that prov
 stand-in comes last, and only while no provider is configured.
 """
 
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
 
 from steelyard.canon.model import CAREFUL, LOCAL_PREFIX, WEIGHTED, Model, Price, Target
+from steelyard.upstream.providers.kind import Kind
 from steelyard.upstream.providers.kinds import KINDS
 from steelyard.upstream.providers.public import find_public_model, get_public_models, price_of
 
 #: What models are called for that are no language models.
-_OPERATIONS = {"embedding": ("embeddings",), "rerank": ("rerank",), "image": ("images",), "video": ("videos",)}
+OPERATIONS_OF_MODALITY = {
+    "embedding": ("embeddings",),
+    "rerank": ("rerank",),
+    "image": ("images",),
+    "video": ("videos",),
+    "transcription": ("transcription",),
+}
+#: Names by which image and video models are known that no list has.
+_GUESSES = (
+    ("videos", re.compile(r"t2v|i2v|kf2v|r2v|s2v|-video|video-|\bsora|\bveo", re.IGNORECASE)),
+    ("images", re.compile(r"t2i|i2i|-image|image-|imageedit|\bwanx|\bflux|stable-diffusion|dall-e", re.IGNORECASE)),
+)
 FILE, STORED, BROUGHT, EMBEDDED = "file", "set", "provider", "embedded"
 ALL_CAPABILITIES = ("tools", "image", "audio", "video", "search", "thinking", "logprobs")
 
@@ -62,6 +75,8 @@ class RouteSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     hedge_after_s: float | None = None
     #: What becomes of fields that a target's API has no place for.
     unsupported: str = CAREFUL
+    #: What the model is for, where neither the list nor its name says so: "image", "video", "embedding" …
+    modality: str = ""
 
 
 class EmbeddedEntry(msgspec.Struct, frozen=True):
@@ -176,6 +191,13 @@ def _model(name: str, spec: RouteSpec, providers: dict[str, ProviderSpec], origi
     )
 
 
+def _operations(kind: Kind, modality: str, name: str) -> tuple[str, ...]:
+    """What a model is called for."""
+    if modality:
+        return OPERATIONS_OF_MODALITY.get(modality, kind.operations)
+    return next(((operation,) for operation, pattern in _GUESSES if pattern.search(name)), kind.operations)
+
+
 def _target(provider: ProviderSpec, one: TargetSpec, name: str, spec: RouteSpec) -> Target:
     there = one.model or provider.models.get(name) or name
     known = find_public_model(provider.vendor, there)
@@ -196,7 +218,7 @@ def _target(provider: ProviderSpec, one: TargetSpec, name: str, spec: RouteSpec)
         provider=provider.name,
         model=there,
         api=kind.api,
-        operations=kind.operations if known is None else _OPERATIONS.get(known.modality, kind.operations),
+        operations=_operations(kind, spec.modality or ("" if known is None else known.modality), there),
         default_output_tokens=default_output_tokens,
         base_url=provider.base_url,
         api_key=provider.api_key,

@@ -19,7 +19,17 @@ from steelyard.store.keys import KeyRecord
 
 API, ADMIN = "api", "admin"
 KINDS = (API, ADMIN)
-OPERATIONS = ("chat", "completions", "embeddings", "models", "rerank", "tokenize", "tokens")
+OPERATIONS = (
+    "chat",
+    "completions",
+    "embeddings",
+    "images",
+    "models",
+    "rerank",
+    "tokenize",
+    "tokens",
+    "videos",
+)
 _DURATION = re.compile(r"(\d+)([smhdw])")
 _UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 MAX_NAME_CHARS = 100

@@ -168,7 +168,8 @@ class Leases:
                 return LeaseReply(record.granted, max(left, 0), all_leased), False
             back = 0 if is_repeated else wish.back
             left = wish.limit - settled - all_leased + back
-            granted = min(left, wish.want + left // SLICE) if wish.need and left >= wish.need else 0
+            spare = 0 if wish.is_exact else left // SLICE
+            granted = min(left, wish.want + spare) if wish.need and left >= wish.need else 0
             kept = LeaseRecord(record.amount - back + granted, wish.seq, granted)
             await accounts.put_lease(connection, wish.account, owner, kept, is_new=found is None)
         leased = all_leased - back + granted
@@ -183,6 +184,12 @@ class Leases:
         await accounts.open_account(connection, wish.account, spent, wish.ends_us)
         # read again, under its lock: another gateway's wish may have opened it a moment ago
         return await accounts.find_settled(connection, wish.account) or 0
+
+    async def release(self, owner: str) -> None:
+        """Gives back all that an owner has of budgets."""
+        async with self._database.write() as connection:
+            await accounts.drop_owner(connection, owner)
+        self._tell_returned()
 
     async def reclaim(self) -> None:
         """Takes back what dead gateways had, once their records are carried: their holds are free again."""

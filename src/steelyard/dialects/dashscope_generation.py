@@ -2,12 +2,13 @@
 
 import functools
 
+from steelyard.base.jsondoor import decode_object
 from steelyard.canon.request import ModelRequest
-from steelyard.dialects import dashscope_codec, dashscope_errors, dashscope_fields
+from steelyard.dialects import dashscope_codec, dashscope_errors, dashscope_fields, dashscope_images
 from steelyard.dialects.codec import Codec
 from steelyard.dialects.crossing import open_crossing_tap
 from steelyard.dialects.dashscope_pieces import NativeReader, NativeTap, NativeWriter
-from steelyard.dialects.dialect import Dialect, Showing, StreamTap
+from steelyard.dialects.dialect import Dialect, Operation, OperationsOf, Showing, StreamTap
 
 
 def _generation(service: str, *, is_multimodal: bool) -> Dialect:
@@ -30,6 +31,12 @@ def _generation(service: str, *, is_multimodal: bool) -> Dialect:
     def suits(request: ModelRequest, model: str) -> bool:
         return dashscope_codec.belongs_to_multimodal(request, model) == is_multimodal
 
+    def diverts(raw: bytes, _headers: dict[bytes, bytes], operations_of: OperationsOf) -> Operation | None:
+        # image models are asked on the same path
+        model = decode_object(raw).get("model")
+        operations = operations_of(model) if type(model) is str else ()
+        return dashscope_images.MULTIMODAL if "images" in operations and "chat" not in operations else None
+
     dialect = Dialect(
         api="dashscope",
         operation="chat",
@@ -46,6 +53,7 @@ def _generation(service: str, *, is_multimodal: bool) -> Dialect:
         render_error=dashscope_errors.render,
         codec=codec,
         suits=suits,
+        diverts=diverts if is_multimodal else None,
     )
     return dialect
 

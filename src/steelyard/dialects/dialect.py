@@ -10,6 +10,7 @@ import msgspec
 
 from steelyard.base.errors import Fault
 from steelyard.canon.request import ModelRequest
+from steelyard.canon.task import Task, TaskAsk
 from steelyard.canon.usage import Usage
 
 if TYPE_CHECKING:
@@ -103,37 +104,64 @@ class Wire(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Dialect:
-    """One operation of one API, in both roles."""
+class Operation:
+    """One operation of one API, as far as admission needs to know it: what follows is the relay's business or the task queue's."""
 
     #: "openai", "dashscope", "anthropic": targets of that kind take its bodies as they are.
     api: str
     operation: str
     #: Paths that clients use.
     paths: tuple[str, ...]
-    upstream_path: str
     #: (body, headers) -> the call
     decode: Callable[[bytes, dict[bytes, bytes]], ModelRequest]
+    #: Requests with every text of theirs rewritten.
+    rewrite_request: Callable[[ModelRequest, Rewrite], ModelRequest]
+    render_error: Callable[[Fault, str], tuple[Headers, bytes]]
+    #: Headers that carry the request id.
+    id_headers: tuple[bytes, ...] = (b"x-request-id",)
+    #: Of an API whose calls go on from earlier ones: (call, the items of what was said before) -> the call with them.
+    with_context: Callable[[ModelRequest, list[dict[str, Any]]], ModelRequest] | None = None
+    #: Where a path has several operations: (body, headers, what a model is called for) -> the one that is meant.
+    diverts: Callable[[bytes, dict[bytes, bytes], OperationsOf], Operation | None] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dialect(Operation):
+    """One operation of one API that targets answer at once, in both roles."""
+
+    upstream_path: str
     encode: Callable[[ModelRequest, str, int | None], bytes]
     read_reply: Callable[[bytes], Reply]
     show_reply: Callable[[bytes, Showing], bytes]
     open_tap: Callable[[Showing], StreamTap]
     read_refusal: Callable[[int, dict[bytes, bytes], Any, str], Fault]
-    #: Requests and whole answers with every text of theirs rewritten.
-    rewrite_request: Callable[[ModelRequest, Rewrite], ModelRequest]
+    #: Whole answers with every text of theirs rewritten.
     rewrite_reply: Callable[[bytes, Rewrite], bytes]
-    render_error: Callable[[Fault, str], tuple[Headers, bytes]]
-    #: Headers that carry the request id.
-    id_headers: tuple[bytes, ...] = (b"x-request-id",)
     #: What it takes to cross from and to other APIs; None where it cannot.
     codec: Codec | None = None
-    #: Of an API whose calls go on from earlier ones: (call, the items of what was said before) -> the call with them.
-    with_context: Callable[[ModelRequest, list[dict[str, Any]]], ModelRequest] | None = None
     #: Whether a call for this model (its name there) goes this way, where an API has several for one operation.
     suits: Callable[[ModelRequest, str], bool] = lambda _request, _model: True
 
 
-def by_path(dialects: Iterable[Dialect]) -> dict[str, Dialect]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskOperation(Operation):
+    """One operation of one API that becomes a task."""
+
+    #: (call, headers) -> what the task is to do
+    ask: Callable[[ModelRequest, dict[bytes, bytes]], TaskAsk]
+    #: Whether the caller wants the task itself; else its end is waited for. Raises where only one of them is to be had.
+    is_async: Callable[[dict[bytes, bytes]], bool]
+    #: (task, links of its objects) -> status and body of the answer to the call that submitted it
+    show: Callable[[Task, Links], tuple[int, bytes]]
+
+
+#: The name of a model -> the operations that it is called for; empty where there is no such model.
+OperationsOf = Callable[[str], tuple[str, ...]]
+#: An object's id and name -> its public link.
+Links = Callable[[str], str]
+
+
+def by_path(dialects: Iterable[Operation]) -> dict[str, Operation]:
     """The operation table's first column."""
     return {path: dialect for dialect in dialects for path in dialect.paths}
 

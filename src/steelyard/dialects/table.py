@@ -5,8 +5,10 @@ from steelyard.dialects import (
     anthropic_messages,
     dashscope_embeddings,
     dashscope_generation,
+    dashscope_images,
     dashscope_rerank,
     dashscope_tokenizer,
+    dashscope_videos,
     openai_chat,
     openai_completions,
     openai_embeddings,
@@ -14,7 +16,10 @@ from steelyard.dialects import (
     openai_responses,
     openai_tokenize,
 )
-from steelyard.dialects.dialect import Dialect
+from steelyard.dialects.dialect import Dialect, TaskOperation
+
+#: Operations that become tasks.
+TASK_OPERATIONS: tuple[TaskOperation, ...] = (*dashscope_images.OPERATIONS, *dashscope_videos.OPERATIONS)
 
 DIALECTS: tuple[Dialect, ...] = (
     openai_chat.DIALECT,

@@ -134,3 +134,33 @@ EMBEDDING_STAND_IN_NAMES: tuple[str, ...] = (
     "text-embedding-v4",
 )
 RERANK_STAND_IN_NAMES: tuple[str, ...] = ("gte-rerank", "gte-rerank-v2", "qwen3-rerank")
+#: Likewise for the embedded image and video engines.
+IMAGE_STAND_IN_NAMES: tuple[str, ...] = (
+    "wanx-v1",
+    "wanx2.0-t2i-turbo",
+    "wanx2.1-t2i-turbo",
+    "wanx2.1-t2i-plus",
+    "wanx2.1-imageedit",
+    "wan2.2-t2i-flash",
+    "wan2.2-t2i-plus",
+    "wan2.5-t2i-preview",
+    "wan2.5-i2i-preview",
+    "wan2.6-t2i",
+    "wan2.6-image",
+    "qwen-image",
+    "qwen-image-plus",
+    "qwen-image-edit",
+)
+VIDEO_STAND_IN_NAMES: tuple[str, ...] = (
+    "wanx2.1-t2v-turbo",
+    "wanx2.1-i2v-turbo",
+    "wanx2.1-i2v-plus",
+    "wanx2.1-kf2v-plus",
+    "wan2.2-t2v-plus",
+    "wan2.2-i2v-flash",
+    "wan2.2-i2v-plus",
+    "wan2.2-kf2v-flash",
+    "wan2.5-t2v-preview",
+    "wan2.5-i2v-preview",
+    "wan2.6-i2v",
+)

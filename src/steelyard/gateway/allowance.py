@@ -122,6 +122,11 @@ class Purse:
         return self.free < 0 and self.line.kind == RATE
 
 
+def _asked(purse: Purse, amount: int) -> int:
+    """What a call without a record took all the same: it was asked, so it counts in the rate of requests."""
+    return amount if purse.line.unit == REQUESTS and purse.line.kind == RATE else 0
+
+
 def _room_of(purse: Purse) -> int:
     return purse.room
 
@@ -346,9 +351,7 @@ class Allowances:
     def settle(allowance: Allowance, taken: Iterable[int], receipt: Receipt | None) -> None:
         """Ends the holds of a call: what it took is spent, the rest is free. Without a receipt nothing was taken."""
         for purse, amount in zip(allowance.purses, taken, strict=True):
-            spent = (
-                purse.spent(receipt, amount) if receipt is not None else amount if purse.line.unit == REQUESTS else 0
-            )
+            spent = purse.spent(receipt, amount) if receipt is not None else _asked(purse, amount)
             purse.put_back(amount, spent)
             if purse.is_in_debt and -purse.free * DEBT_SHARE > purse.line.limit:
                 purse.debts.set()

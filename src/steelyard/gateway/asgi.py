@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl, unquote
 from steelyard.base import ids
 from steelyard.base.errors import Fault, fault
 from steelyard.canon.grant import Grant
+from steelyard.canon.task import OPERATION_OF
 from steelyard.dialects import (
     anthropic_errors,
     anthropic_messages,
@@ -22,7 +23,7 @@ from steelyard.dialects import (
     openai_errors,
     openai_models,
 )
-from steelyard.dialects.dialect import Dialect
+from steelyard.dialects.dialect import Operation
 from steelyard.gateway.core import Core
 from steelyard.gateway.exchange import Headers
 from steelyard.gateway.face_link import FaceLink
@@ -36,9 +37,11 @@ Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
+#: Signed addresses, and so public: links to objects, and what the native policy uploads to.
+SIGNED_PREFIXES = ("/o/", "/api/v1/uploads/form")
 #: Paths that need no key. Nothing else is public.
 PUBLIC_PATHS = ("/healthz", "/readyz", "/errors")
-PUBLIC_PREFIXES = ("/errors/", "/static/", "/console/login")
+PUBLIC_PREFIXES = ("/errors/", "/static/", "/console/login", *SIGNED_PREFIXES)
 #: What the face answers, and who may ask: its console checks its own session.
 FACE_PREFIXES = ("/control/v1/", "/metrics", "/errors", "/console", "/static/")
 SESSION_PREFIXES = ("/console",)
@@ -46,6 +49,30 @@ SESSION_PREFIXES = ("/console",)
 OWN_WORKSPACE_PREFIXES = ("/control/v1/usage", "/control/v1/requests/")
 #: What the face answers to any key that is good for the operation.
 FACE_OPERATIONS = {"/api/v1/tokens": "tokens"}
+#: Operations that make tasks.
+TASK_OPERATIONS = tuple(OPERATION_OF.values())
+#: What the face answers to keys that may do one of the operations: path, or all below it, and the operations. Of several, a key that
+#: is good for any may ask: whoever may submit tasks may ask about them.
+FACE_PATHS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("/api/v1/tasks", TASK_OPERATIONS),
+    ("/api/v1/uploads", ("files", *TASK_OPERATIONS, "chat")),
+    ("/api/v1/files", ("files",)),
+    ("/v1/files", ("files",)),
+    ("/compatible-mode/v1/files", ("files",)),
+    ("/v1/batches", ("batches",)),
+    ("/compatible-mode/v1/batches", ("batches",)),
+    ("/v1/videos", ("videos",)),
+    ("/compatible-mode/v1/videos", ("videos",)),
+)
+#: Of these the bodies flow through; all others are held whole, and bounded by [server] max_body_bytes.
+STREAMED_PREFIXES = (
+    "/o/",
+    "/api/v1/files",
+    "/v1/files",
+    "/compatible-mode/v1/files",
+    "/api/v1/uploads/form",
+    "/v1/videos/",
+)
 #: Stored responses: who may make them may read and delete them.
 RESPONSE_PREFIXES = ("/v1/responses/", "/compatible-mode/v1/responses/")
 #: What the vendor has and this server does not: one fixed error for each, and a line in docs/not-supported.
@@ -54,7 +81,7 @@ NOT_SUPPORTED = (
     ("/api/v1/deployments", "deployments of models"),
     ("/api/v1/assistants", "assistants"),
     ("/api/v1/threads", "assistants' threads"),
-    ("/api/v1/services/audio/", "speech"),
+    ("/api/v1/services/audio/tts/", "speech synthesis by this path"),
     ("/api/v1/public-keys/", "encryption of bodies (TLS does it)"),
     ("/api-ws/", "WebSocket"),
 )
@@ -130,7 +157,16 @@ class AsgiExchange:
 class App:
     """The ASGI application of a gateway process."""
 
-    def __init__(self, core: Core, dialects: dict[str, Dialect], face: FaceLink, is_ready: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        core: Core,
+        dialects: dict[str, Operation],
+        face: FaceLink,
+        is_ready: Callable[[], bool],
+        *,
+        max_file_bytes: int,
+    ) -> None:
+        self._max_file_bytes = max_file_bytes
         self._core = core
         self._dialects = dialects
         self._face = face
@@ -146,6 +182,9 @@ class App:
         try:
             if path in ("/healthz", "/readyz"):
                 await self._health(path, send)
+                return
+            if path.startswith(STREAMED_PREFIXES):
+                await self._pass_through(scope, headers, receive, send, request_id)
                 return
             is_public = _is_public(path)
             if not is_public:
@@ -170,12 +209,32 @@ class App:
             status = 500
         await _send(send, status, [*answer_headers, (b"x-request-id", request_id.encode())], answer, scope["method"])
 
+    async def _pass_through(
+        self, scope: Scope, headers: dict[bytes, bytes], receive: Receive, send: Send, request_id: str
+    ) -> None:
+        """A request whose body is not held whole: its sender is known, and its size told, before a byte of it is taken."""
+        path, grant = scope["path"], None
+        if not path.startswith(SIGNED_PREFIXES):
+            grant = await self._core.admission.identify(headers)
+            self._check_face_path(grant, headers, path, (scope.get("client") or (None,))[0])
+        announced = headers.get(b"content-length", b"0")
+        if announced.isdigit() and int(announced) > self._max_file_bytes:
+            raise fault("file_too_large", limit_bytes=self._max_file_bytes, size=int(announced))
+        await self._face.pass_through(scope, headers, receive, send, grant, request_id, self._max_file_bytes)
+
+    def _check_face_path(self, grant: Grant, headers: dict[bytes, bytes], path: str, client: str | None) -> None:
+        operations = next(
+            (names for start, names in FACE_PATHS if path == start or path.startswith(start + "/")), ("files",)
+        )
+        open_ones = [one for one in operations if not grant.operations or one in grant.operations]
+        self._core.admission.check(grant, open_ones[0] if open_ones else operations[0], headers, client, path)
+
     async def _health(self, path: str, send: Send) -> None:
         is_ready = path == "/healthz" or self._is_ready()
         body = b'{"status":"ok"}' if is_ready else b'{"status":"starting"}'
         await _send(send, 200 if is_ready else 503, [(b"content-type", b"application/json")], body, "GET")
 
-    async def _model_call(self, exchange: AsgiExchange, dialect: Dialect, receive: Receive, send: Send) -> None:
+    async def _model_call(self, exchange: AsgiExchange, dialect: Operation, receive: Receive, send: Send) -> None:
         watcher = asyncio.create_task(exchange.watch(receive))
         try:
             self._core.handle(exchange, dialect)
@@ -197,6 +256,9 @@ class App:
             self._check_control(grant, headers, path, (scope.get("client") or (None,))[0])
             return await self._relay_once(scope, headers, body, grant, request_id)
         client = (scope.get("client") or (None,))[0]
+        if any(path == start or path.startswith(start + "/") for start, _ in FACE_PATHS):
+            self._check_face_path(grant, headers, path, client)
+            return await self._relay_once(scope, headers, body, grant, request_id)
         operation = "chat" if path.startswith(RESPONSE_PREFIXES) else FACE_OPERATIONS.get(path, "models")
         self._core.admission.check(grant, operation, headers, client, path)
         if path.startswith(RESPONSE_PREFIXES):

@@ -118,6 +118,17 @@ class Call:
         series.in_flight[0] += 1
         series.held[0] += self.hold_tokens
 
+    def release(self) -> None:
+        """What is held is free again, and nothing is recorded: another record will be the call's."""
+        if self.is_settled:
+            return
+        self.is_settled = True
+        self._series.in_flight[0] -= 1
+        self._series.held[0] -= self.hold_tokens
+        allowance, self.allowance = self.allowance, None
+        if allowance is not None:
+            Allowances.settle(allowance, self._taken, None)
+
     def lower_cap(self, wants: Sequence[int], taken: Sequence[int]) -> None:
         """Fits the answers' cap to what was left of a budget, and tells only targets that obey it.
 

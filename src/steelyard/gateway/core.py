@@ -12,7 +12,7 @@ from steelyard.base.errors import Fault, fault
 from steelyard.canon.grant import Grant
 from steelyard.canon.inspection import INPUT, OUTPUT
 from steelyard.canon.request import ModelRequest
-from steelyard.dialects.dialect import Dialect
+from steelyard.dialects.dialect import Dialect, Operation, TaskOperation
 from steelyard.gateway.admission import Admission
 from steelyard.gateway.allowance import Allowance, Allowances
 from steelyard.gateway.answer_cache import AnswerCache, Slot, discounted, replayed, slot_of
@@ -29,6 +29,7 @@ from steelyard.gateway.ports import Audit, Replay, Responses, Sink
 from steelyard.gateway.recording import RecordingExchange
 from steelyard.gateway.relay import Relay
 from steelyard.gateway.responses import KeepingExchange, find_context
+from steelyard.gateway.tasks import Counter, order_of
 from steelyard.policy.access import check_model
 from steelyard.policy.routing import resolve
 
@@ -55,6 +56,7 @@ class Core:
         cache: AnswerCache,
         checker: Checker,
         responses: Responses,
+        counter: Counter,
         *,
         max_body_bytes: int,
     ) -> None:
@@ -69,11 +71,12 @@ class Core:
         self._cache = cache
         self._checker = checker
         self._responses = responses
+        self._counter = counter
         self._networks = NetworkWatch(audit.saw_network)
         self._inspectors = Inspectors()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def handle(self, exchange: Exchange, dialect: Dialect) -> None:
+    def handle(self, exchange: Exchange, dialect: Operation) -> None:
         """Takes one model call on. Never raises: the request's frame is here.
 
         The common call runs through without a task; only what must wait (an unknown key, an Idempotency-Key) gets one.
@@ -86,13 +89,15 @@ class Core:
             return
         self._attempt(call, grant, exchange, dialect)
 
-    def _attempt(self, call: Call, grant: Grant, exchange: Exchange, dialect: Dialect) -> None:
+    def _attempt(self, call: Call, grant: Grant, exchange: Exchange, dialect: Operation) -> None:
         try:
             self._answer(call, grant, exchange, dialect)
         except Exception as problem:  # noqa: BLE001 - the request's frame
             self._tell(call, grant, exchange, dialect, problem)
 
-    def _tell(self, call: Call, grant: Grant | None, exchange: Exchange, dialect: Dialect, problem: Exception) -> None:
+    def _tell(
+        self, call: Call, grant: Grant | None, exchange: Exchange, dialect: Operation, problem: Exception
+    ) -> None:
         """Whatever went wrong before the answer began, told to the caller; what is no fault is ours."""
         if not isinstance(problem, Fault):
             log.error("call failed", exc_info=problem, extra={"request_id": call.request_id})
@@ -104,7 +109,7 @@ class Core:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _handle_slowly(self, call: Call, exchange: Exchange, dialect: Dialect) -> None:
+    async def _handle_slowly(self, call: Call, exchange: Exchange, dialect: Operation) -> None:
         grant: Grant | None = None
         try:
             grant = await self.admission.identify(exchange.headers)
@@ -117,15 +122,18 @@ class Core:
         except Exception as problem:  # noqa: BLE001 - the request's frame
             self._tell(call, grant, exchange, dialect, problem)
 
-    async def _in_context(self, call: Call, grant: Grant, exchange: Exchange, dialect: Dialect) -> Exchange:
+    async def _in_context(self, call: Call, grant: Grant, exchange: Exchange, dialect: Operation) -> Exchange:
         """Fetches what was said before; the exchange that comes back keeps what is said now."""
         self.admission.check(grant, dialect.operation, exchange.headers, exchange.client, exchange.path)
         call.context = await find_context(self._responses, grant.workspace, exchange.body)
         return KeepingExchange(exchange, call, grant.workspace, self._responses, self._spawn)
 
-    def _answer(self, call: Call, grant: Grant, exchange: Exchange, dialect: Dialect) -> None:
-        """Admit, decode, resolve, reserve; then the relay has it."""
+    def _answer(self, call: Call, grant: Grant, exchange: Exchange, dialect: Operation) -> None:
+        """Admit, decode, resolve, reserve; then the relay has it, or the task queue."""
         headers = exchange.headers
+        if dialect.diverts is not None:
+            dialect = dialect.diverts(exchange.body, headers, self._operations_of) or dialect
+            call.operation = dialect.operation
         self.admission.check(grant, dialect.operation, headers, exchange.client, exchange.path)
         self._networks.saw(grant.key_id, grant.workspace, self.admission.client_of(headers, exchange.client))
         _check_content_type(headers)
@@ -158,12 +166,16 @@ class Core:
             call.reserve(allowance, wants)
         self._go(call, grant, exchange, dialect)
 
+    def _operations_of(self, name: str) -> tuple[str, ...]:
+        model = self.admission.snapshot.models.get(name)
+        return () if model is None else model.targets[0].operations
+
     def _inspect(
         self,
         call: Call,
         grant: Grant,
         request: ModelRequest,
-        dialect: Dialect,
+        dialect: Operation,
         inspector: "Inspector",
         asked: bytes | None,
     ) -> ModelRequest:
@@ -194,7 +206,7 @@ class Core:
         call: Call,
         grant: Grant,
         exchange: Exchange,
-        dialect: Dialect,
+        dialect: Operation,
         allowance: Allowance,
         wants: list[int],
     ) -> None:
@@ -212,7 +224,7 @@ class Core:
         except Exception as problem:  # noqa: BLE001 - the request's frame
             self._tell(call, grant, exchange, dialect, problem)
 
-    def _go(self, call: Call, grant: Grant, exchange: Exchange, dialect: Dialect) -> None:
+    def _go(self, call: Call, grant: Grant, exchange: Exchange, dialect: Operation) -> None:
         """The call holds what it may take: the relay has it now."""
 
         if call.asks_first is not None:
@@ -221,7 +233,7 @@ class Core:
             self._look_in_cache(call, grant, exchange, dialect)
 
     async def _go_when_passed(
-        self, call: Call, grant: Grant, exchange: Exchange, dialect: Dialect, inspection: Inspection
+        self, call: Call, grant: Grant, exchange: Exchange, dialect: Operation, inspection: Inspection
     ) -> None:
         """Somebody else is asked about the call's texts first."""
         try:
@@ -238,7 +250,10 @@ class Core:
         call.settle(None, status=499, failure=fault("client_disconnect"), outcome=ABANDONED)
         exchange.abort()
 
-    def _look_in_cache(self, call: Call, grant: Grant, exchange: Exchange, dialect: Dialect) -> None:
+    def _look_in_cache(self, call: Call, grant: Grant, exchange: Exchange, dialect: Operation) -> None:
+        if isinstance(dialect, TaskOperation):
+            self._spawn(self._hand_over(call, grant, exchange, dialect))
+            return
         workspace = self.admission.snapshot.workspaces.get(grant.workspace)
         if workspace is not None and workspace.cache.ttl_s:
             slot = slot_of(call, workspace, exchange)
@@ -247,7 +262,7 @@ class Core:
                 return
         self._relay_on(call, grant, exchange, dialect)
 
-    async def _go_by_cache(self, call: Call, grant: Grant, exchange: Exchange, dialect: Dialect, slot: Slot) -> None:
+    async def _go_by_cache(self, call: Call, grant: Grant, exchange: Exchange, dialect: Operation, slot: Slot) -> None:
         """A kept answer, if there is one; else the model's, which is kept."""
         try:
             found = await self._cache.find(slot)
@@ -272,14 +287,25 @@ class Core:
             with contextlib.suppress(Fault):
                 await self._cache.keep(slot, answer, usage, call.request_id)
 
-    def _relay_on(self, call: Call, grant: Grant, exchange: Exchange, dialect: Dialect) -> None:
+    async def _hand_over(self, call: Call, grant: Grant, exchange: Exchange, dialect: TaskOperation) -> None:
+        """The call becomes a task: what it may cost is held with the task, so the call itself takes nothing."""
+        try:
+            order = order_of(call, grant, exchange.headers, dialect)
+            call.release()
+            await self._counter.serve(order, exchange, dialect)
+        except Exception as problem:  # noqa: BLE001 - the request's frame
+            self._tell(call, grant, exchange, dialect, problem)
+
+    def _relay_on(self, call: Call, grant: Grant, exchange: Exchange, dialect: Operation) -> None:
+        assert isinstance(dialect, Dialect)
+
         def conclude(failure: Fault | None) -> None:
             if failure is not None:
                 self._refuse(call, grant, exchange, dialect, failure)
 
         self._relay.begin(call, exchange, dialect, conclude)
 
-    async def _once(self, call: Call, grant: Grant, exchange: Exchange, dialect: Dialect) -> None:
+    async def _once(self, call: Call, grant: Grant, exchange: Exchange, dialect: Operation) -> None:
         """A call with an Idempotency-Key: processed at most once, its answer kept for a repeat."""
         self.admission.check(grant, dialect.operation, exchange.headers, exchange.client, exchange.path)
         once = once_of(grant, exchange.headers, dialect.operation)
@@ -301,7 +327,7 @@ class Core:
             else:
                 await self.replay.forget(once.scope, once.key)
 
-    def _refuse(self, call: Call, grant: Grant | None, exchange: Exchange, dialect: Dialect, failure: Fault) -> None:
+    def _refuse(self, call: Call, grant: Grant | None, exchange: Exchange, dialect: Operation, failure: Fault) -> None:
         if failure.limit_name and grant is not None:
             self.meter.limited(grant.workspace, dialect.operation, failure.limit_name)
         if call.is_settled:

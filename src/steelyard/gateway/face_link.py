@@ -19,8 +19,10 @@ from steelyard.canon.snapshot import Snapshot
 from steelyard.gateway.admission import Admission
 from steelyard.gateway.allowance import Allowances
 from steelyard.gateway.exchange import Headers
+from steelyard.gateway.passage import HEAD_HEADER, Passage, Receive, Send
 from steelyard.gateway.ports import Claim, StoredAnswer
 from steelyard.policy.limits import LeaseReply, Wish
+from steelyard.policy.orders import Order, ShownTask, Submitted
 from steelyard.upstream.pool import Answer, ConnectError, Origin, Pool, PoolError
 
 log = logging.getLogger("steelyard.gateway")
@@ -33,7 +35,7 @@ POLL_WAIT_S = 2.0
 #: Hop-by-hop and authentication headers stay here.
 _DROPPED = frozenset(
     {b"host", b"connection", b"keep-alive", b"transfer-encoding", b"te", b"upgrade", b"content-length", b"authorization",
-     b"x-api-key", b"expect", b"x-steelyard-principal", b"x-steelyard-client"}
+     b"x-api-key", b"expect", b"x-steelyard-principal", b"x-steelyard-client", b"x-steelyard-head"}
 )  # fmt: skip
 _KEPT_ANSWER = frozenset({b"content-type", b"location", b"set-cookie", b"cache-control", b"content-security-policy",
      b"x-content-type-options", b"referrer-policy", b"retry-after", b"x-frame-options", b"x-should-retry"})  # fmt: skip
@@ -155,6 +157,27 @@ class FaceLink:
         told = {"workspace": workspace, "id": response_id, "body": body, "items": items}
         await self._ask("/internal/responses/keep", told)
 
+    async def submit_task(self, order: Order) -> ShownTask:
+        """See `ports.TaskQueue`. A failure of the face's own is told as it is."""
+        answer = await self._ask("/internal/tasks/submit", order)
+        told = msgspec.json.decode(answer.body, type=Submitted)
+        if told.fault is not None:
+            raise told.fault.to_fault()
+        assert told.shown is not None
+        return told.shown
+
+    async def wait_task(self, workspace: str, task_id: str, wait_s: float) -> ShownTask:
+        """See `ports.TaskQueue`."""
+        body = {"workspace": workspace, "id": task_id, "wait_s": wait_s}
+        answer = await self._ask("/internal/tasks/wait", body, timeout_s=wait_s + 10)
+        if answer.status == 404:
+            raise fault("task_not_found", id=task_id)
+        return msgspec.json.decode(answer.body, type=ShownTask)
+
+    async def withdraw_task(self, workspace: str, task_id: str) -> None:
+        """See `ports.TaskQueue`."""
+        await self._ask("/internal/tasks/withdraw", {"workspace": workspace, "id": task_id})
+
     async def follow_changes(self, admission: Admission, allowances: Allowances) -> None:
         """Runs for the life of the process: keeps the admission's snapshot and cache true, and hears of recalls."""
         version, number, face_id = -1, -1, ""
@@ -188,13 +211,51 @@ class FaceLink:
         if holdings:
             await self._ask("/internal/leases/announce", {"owner": self._owner, "holdings": holdings})
 
-    async def relay(
-        self, scope: dict[str, Any], headers: dict[bytes, bytes], body: bytes, grant: Grant | None, request_id: str
-    ) -> tuple[int, Headers, bytes]:
-        """A request that is not the gateway's to answer; who asks goes along, already admitted."""
-        target = scope["raw_path"].decode("latin-1")
-        if scope["query_string"]:
-            target += "?" + scope["query_string"].decode("latin-1")
+    async def pass_through(
+        self,
+        scope: dict[str, Any],
+        headers: dict[bytes, bytes],
+        receive: Receive,
+        send: Send,
+        grant: Grant | None,
+        request_id: str,
+        max_bytes: int,
+    ) -> None:
+        """A request whose bodies are not held whole. Answers it, unless it raises.
+
+        Raises:
+            Fault: nothing has gone to the client.
+        """
+        passed = self._passed_headers(scope, headers, grant, request_id)
+        method = scope["method"]
+        if method == "HEAD":
+            method, passed[HEAD_HEADER] = "GET", "1"
+        length = headers.get(b"content-length")
+        has_body = length is not None or b"transfer-encoding" in headers
+        if length is not None:
+            passed["content-length"] = length.decode("latin-1")
+        elif has_body:
+            passed["transfer-encoding"] = "chunked"
+        lines = [f"{method} {_target_of(scope)} HTTP/1.1", "Host: face", *(f"{k}: {v}" for k, v in passed.items())]
+        head = "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n"
+        passage = Passage(
+            self._pool.origin(self._origin),
+            receive,
+            send,
+            is_head=scope["method"] == "HEAD",
+            max_bytes=max_bytes,
+            more=[(b"x-request-id", request_id.encode())],
+        )
+        try:
+            await passage.run(head, is_chunked=has_body and length is None)
+        except Fault:
+            if not passage.is_started:
+                raise
+            log.warning("an answer broke off", extra={"request_id": request_id})
+
+    def _passed_headers(
+        self, scope: dict[str, Any], headers: dict[bytes, bytes], grant: Grant | None, request_id: str
+    ) -> dict[str, str]:
         passed = {
             name.decode("latin-1"): value.decode("latin-1") for name, value in headers.items() if name not in _DROPPED
         }
@@ -202,9 +263,25 @@ class FaceLink:
         passed["x-steelyard-client"] = (scope.get("client") or ("",))[0] or ""
         if grant is not None:
             passed["x-steelyard-principal"] = base64.b64encode(encode(grant)).decode()
+        return passed
+
+    async def relay(
+        self, scope: dict[str, Any], headers: dict[bytes, bytes], body: bytes, grant: Grant | None, request_id: str
+    ) -> tuple[int, Headers, bytes]:
+        """A request that is not the gateway's to answer; who asks goes along, already admitted."""
+        target = _target_of(scope)
+        passed = self._passed_headers(scope, headers, grant, request_id)
         try:
             answer = await self._fetch(scope["method"], target, body, passed)
         except PoolError as exc:
             raise fault("stores_unavailable", detail=" (The control process does not answer.)") from exc
         kept = [(name, value) for name, value in answer.headers.items() if name in _KEPT_ANSWER]
         return answer.status, kept, answer.body
+
+
+def _target_of(scope: dict[str, Any]) -> str:
+    """Path and query as they came."""
+    target: str = scope["raw_path"].decode("latin-1")
+    if scope["query_string"]:
+        target += "?" + scope["query_string"].decode("latin-1")
+    return target

@@ -16,7 +16,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from steelyard.base import ids
 from steelyard.base.errors import Fault, fault
 from steelyard.dialects import openai_errors
-from steelyard.dialects.dialect import Dialect
+from steelyard.dialects.dialect import Operation
 from steelyard.gateway.core import Core
 from steelyard.gateway.exchange import Headers
 
@@ -88,7 +88,9 @@ class LaneExchange:
         "size",
     )
 
-    def __init__(self, protocol: FastLane, dialect: Dialect, path: str, headers: dict[bytes, bytes], keep_alive: bool):
+    def __init__(
+        self, protocol: FastLane, dialect: Operation, path: str, headers: dict[bytes, bytes], keep_alive: bool
+    ):
         self._protocol = protocol
         self.dialect = dialect
         self.path = path
@@ -194,7 +196,7 @@ class FastLane(HttpToolsProtocol):
     """One client connection."""
 
     core: ClassVar[Core]
-    hot: ClassVar[dict[bytes, Dialect]]
+    hot: ClassVar[dict[bytes, Operation]]
     budget: ClassVar[BodyBudget]
     strangers: ClassVar[BodyBudget]
 
@@ -208,7 +210,7 @@ class FastLane(HttpToolsProtocol):
     is_ending = False
 
     @classmethod
-    def bound_to(cls, core: Core, hot: dict[str, Dialect]) -> type[FastLane]:
+    def bound_to(cls, core: Core, hot: dict[str, Operation]) -> type[FastLane]:
         """The class that uvicorn makes connections of."""
         paths = {path.encode(): dialect for path, dialect in hot.items()}
         budgets = {"budget": BodyBudget(MAX_HELD_BYTES), "strangers": BodyBudget(MAX_STRANGERS_BYTES)}
@@ -329,7 +331,7 @@ class FastLane(HttpToolsProtocol):
         except (httptools.HttpParserInvalidURLError, UnicodeDecodeError):
             self._refuse_connection(400, fault("path_not_found", detail=" (The URL is malformed.)"))
 
-    def _open_lane(self, dialect: Dialect, headers: dict[bytes, bytes]) -> None:
+    def _open_lane(self, dialect: Operation, headers: dict[bytes, bytes]) -> None:
         keep_alive = self.parser.should_keep_alive() and not self.is_ending
         lane = LaneExchange(self, dialect, self.url.decode(), headers, keep_alive)
         self.lane = lane

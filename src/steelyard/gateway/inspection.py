@@ -11,7 +11,7 @@ from steelyard.base.errors import Fault
 from steelyard.canon.grant import Workspace
 from steelyard.canon.inspection import INPUT, OUTPUT
 from steelyard.canon.request import ModelRequest
-from steelyard.dialects.dialect import Dialect
+from steelyard.dialects.dialect import Dialect, Operation
 from steelyard.gateway.checking import Checker
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Inspection:
         """Asks about a part of a streamed answer."""
         await self.ask(text, OUTPUT)
 
-    def rewrite_input(self, request: ModelRequest, dialect: Dialect) -> ModelRequest:
+    def rewrite_input(self, request: ModelRequest, dialect: Operation) -> ModelRequest:
         """The request as it may go on.
 
         Raises:
@@ -110,7 +110,7 @@ class _Texts(list[str]):
         return text
 
 
-def texts_of_request(request: ModelRequest, dialect: Dialect) -> str:
+def texts_of_request(request: ModelRequest, dialect: Operation) -> str:
     """Every text of a call."""
     texts = _Texts()
     dialect.rewrite_request(request, texts.take)

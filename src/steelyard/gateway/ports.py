@@ -6,6 +6,7 @@ import msgspec
 
 from steelyard.canon.grant import Grant
 from steelyard.canon.receipt import Receipt
+from steelyard.policy.orders import Order, ShownTask
 
 
 class Grants(Protocol):
@@ -81,6 +82,26 @@ class Responses(Protocol):
 
     async def keep_response(self, workspace: str, response_id: str, body: bytes, items: bytes) -> None:
         """Keeps a response and its items, both JSON."""
+        ...
+
+
+class TaskQueue(Protocol):
+    """Takes calls that become tasks."""
+
+    async def submit_task(self, order: Order) -> ShownTask:
+        """Queues a task. When it returns, the task survives every process.
+
+        Raises:
+            Fault: `budget_spent`, or it could not be kept.
+        """
+        ...
+
+    async def wait_task(self, workspace: str, task_id: str, wait_s: float) -> ShownTask:
+        """A task once it is over, or as it is after `wait_s`."""
+        ...
+
+    async def withdraw_task(self, workspace: str, task_id: str) -> None:
+        """Nobody waits for a task any more: it is cancelled if it has not begun."""
         ...
 
 

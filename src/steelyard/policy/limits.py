@@ -51,6 +51,8 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     #: 0 wants nothing; less than `need` is of no use.
     need: int = 0
     want: int = 0
+    #: Nothing beyond `want` is of use.
+    is_exact: bool = False
     starts_us: int = 0
     ends_us: int | None = None
 

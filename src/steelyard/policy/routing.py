@@ -82,7 +82,7 @@ def refuse(model: Model, target: Target, request: ModelRequest, codec_of: CodecO
             slug = _REFUSALS.get(need)
             if slug is not None:
                 return fault(slug, model=request.model)
-    if request.api != target.api and model.unsupported in (CAREFUL, REFUSE):
+    if request.api and request.api != target.api and model.unsupported in (CAREFUL, REFUSE):
         field = _uncarried(model, target, request, codec_of)
         if field is not None:
             return fault("not_carried", model=request.model, api=target.api, field=field, param=field)

@@ -86,6 +86,8 @@ receipt = Table(
     Column("charged_micros", BigInteger, nullable=False),
     Column("client_request_id", Text),
     Column("settled_us", BigInteger, nullable=False),
+    Column("image_count", BigInteger, nullable=False, server_default="0"),
+    Column("video_seconds", BigInteger, nullable=False, server_default="0"),
     #: JSON list; null where the first attempt answered
     Column("failed_attempts", Text),
     #: JSON list of the budgets' accounts that it was settled in
@@ -178,6 +180,116 @@ response = Table(
     Column("items", LargeBinary, nullable=False),
     Column("created_us", BigInteger, nullable=False),
     Index("ix_response_created_us", "created_us"),
+)
+
+object_ = Table(
+    "object",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("workspace", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("content_type", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    #: null keeps it until it is deleted
+    Column("keep_until_us", BigInteger),
+    #: a higher one makes older links void
+    Column("link_epoch", Integer, nullable=False),
+    Index("ix_object_digest", "digest"),
+    Index("ix_object_keep_until_us", "keep_until_us"),
+    Index("ix_object_workspace_created_us", "workspace", "created_us"),
+)
+
+file = Table(
+    "file",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("workspace", Text, nullable=False),
+    Column("key_id", Text, nullable=False),
+    Column("purpose", Text, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("object_id", Text, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    Index("ix_file_workspace_created_us", "workspace", "created_us"),
+)
+
+#: What was uploaded under an `oss://` address.
+upload = Table(
+    "upload",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("workspace", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("object_id", Text, nullable=False),
+    Column("expires_us", BigInteger, nullable=False),
+)
+
+task = Table(
+    "task",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("workspace", Text, nullable=False),
+    Column("key_id", Text, nullable=False),
+    Column("request_id", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    #: which workers' slots it takes: "local", "vendor" or "calls"
+    Column("lane", Text, nullable=False),
+    #: the worker that has it; '' while it waits for one, '-' once it is over
+    Column("owner", Text, nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("ready_us", BigInteger, nullable=False),
+    #: how often it was claimed: whoever finishes it names the claim that it had
+    Column("attempt", Integer, nullable=False),
+    Column("ask", LargeBinary, nullable=False),
+    #: JSON, the runner's own: what it must know after a restart
+    Column("notes", Text),
+    Column("target", Text, nullable=False),
+    Column("done_count", Integer, nullable=False),
+    Column("total_count", Integer, nullable=False),
+    Column("outcome", LargeBinary),
+    Column("failure", Text),
+    Column("is_cancelling", Boolean, nullable=False),
+    #: JSON: what of budgets is held for it, [account, amount]
+    Column("holds", Text, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    Column("started_us", BigInteger),
+    Column("ended_us", BigInteger),
+    Column("deadline_us", BigInteger, nullable=False),
+    #: null keeps it without end, once it is over
+    Column("keep_until_us", BigInteger),
+    Index("ix_task_owner_lane_priority", "owner", "lane", "priority"),
+    Index("ix_task_workspace_created_us", "workspace", "created_us"),
+    Index("ix_task_keep_until_us", "keep_until_us"),
+)
+
+worker = Table(
+    "worker",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("beat_us", BigInteger, nullable=False),
+)
+
+delivery = Table(
+    "delivery",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("task_id", Text, nullable=False),
+    Column("workspace", Text, nullable=False),
+    Column("url", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    #: "waiting", "delivered" or "failed"
+    Column("state", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("next_us", BigInteger, nullable=False),
+    Column("last_status", Integer),
+    Column("last_error", Text),
+    Column("created_us", BigInteger, nullable=False),
+    Index("ix_delivery_state_next_us", "state", "next_us"),
+    Index("ix_delivery_task_id", "task_id"),
 )
 
 audit = Table(

@@ -1,6 +1,7 @@
 """The face's application: routes from the parts, one frame for what goes wrong."""
 
 import logging
+from typing import Protocol
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -22,6 +23,14 @@ from steelyard.web.tokens_api import TokensApi
 log = logging.getLogger("steelyard.web")
 
 
+class Routed(Protocol):
+    """What has routes."""
+
+    def routes(self) -> list[Route]:
+        """The Starlette routes."""
+        ...
+
+
 def build_app(
     control: ControlApi,
     internal: InternalApi,
@@ -29,6 +38,7 @@ def build_app(
     responses: ResponsesApi,
     status: StatusPage,
     exposition: Exposition,
+    *media: Routed,
 ) -> Starlette:
     """Assembles the application."""
 
@@ -43,6 +53,7 @@ def build_app(
         *responses.routes(),
         *error_pages.routes(),
         *status.routes(),
+        *(route for one in media for route in one.routes()),
         Route("/metrics", guarded(metrics)),
     ]
     return Starlette(

@@ -16,9 +16,12 @@ from steelyard.control.hygiene import Hygiene
 from steelyard.control.leases import Holding, Leases
 from steelyard.control.records import Records
 from steelyard.policy.limits import Wish
+from steelyard.policy.orders import Order, Submitted, told
+from steelyard.tasks.desk import Desk
 from steelyard.web.answers import json_answer
 
 MAX_WAIT_S = 5.0
+MAX_TASK_WAIT_S = 60.0
 
 
 class _Wishes(msgspec.Struct):
@@ -47,7 +50,8 @@ class _KeptResponse(msgspec.Struct):
 class InternalApi:
     """The handlers."""
 
-    def __init__(self, records: Records, feed: Feed, leases: Leases, hygiene: Hygiene) -> None:
+    def __init__(self, records: Records, feed: Feed, leases: Leases, hygiene: Hygiene, desk: Desk) -> None:
+        self._desk = desk
         self._hygiene = hygiene
         self._records = records
         self._feed = feed
@@ -70,6 +74,9 @@ class InternalApi:
             "/internal/cache/keep": self.keep,
             "/internal/responses/find": self.find_items,
             "/internal/responses/keep": self.keep_response,
+            "/internal/tasks/submit": self.submit_task,
+            "/internal/tasks/wait": self.wait_task,
+            "/internal/tasks/withdraw": self.withdraw_task,
         }
         return [Route(path, handler, methods=["POST"]) for path, handler in table.items()]
 
@@ -102,8 +109,8 @@ class InternalApi:
         return json_answer(await self._leases.fulfil(asked.owner, asked.wishes))
 
     async def announce(self, request: Request) -> Response:
-        told = msgspec.json.decode(await request.body(), type=_Holdings)
-        self._leases.announce(told.owner, told.holdings)
+        said = msgspec.json.decode(await request.body(), type=_Holdings)
+        self._leases.announce(said.owner, said.holdings)
         return json_answer({})
 
     async def audit(self, request: Request) -> Response:
@@ -156,4 +163,25 @@ class InternalApi:
     async def keep_response(self, request: Request) -> Response:
         told = msgspec.json.decode(await request.body(), type=_KeptResponse)
         await responses.keep(self._records, told.workspace, told.id, told.body, told.items)
+        return json_answer({})
+
+    async def submit_task(self, request: Request) -> Response:
+        order = msgspec.json.decode(await request.body(), type=Order)
+        try:
+            shown = await self._desk.submit(order)
+        except Fault as failure:
+            return json_answer(Submitted(fault=told(failure)))
+        return json_answer(Submitted(shown=shown))
+
+    async def wait_task(self, request: Request) -> Response:
+        asked: dict[str, Any] = msgspec.json.decode(await request.body())
+        try:
+            shown = await self._desk.wait(asked["workspace"], asked["id"], min(float(asked["wait_s"]), MAX_TASK_WAIT_S))
+        except Fault:
+            return Response(status_code=404)
+        return json_answer(shown)
+
+    async def withdraw_task(self, request: Request) -> Response:
+        asked: dict[str, Any] = msgspec.json.decode(await request.body())
+        await self._desk.withdraw(asked["workspace"], asked["id"])
         return json_answer({})

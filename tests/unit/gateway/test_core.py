@@ -127,6 +127,7 @@ def make_core(pool: Pool, sink: Sink, port: int, inspection: InspectionPolicy = 
         AnswerCache(None),  # type: ignore[arg-type]
         Checker(pool),
         None,  # type: ignore[arg-type]
+        None,  # type: ignore[arg-type]
         max_body_bytes=10**6,
     )  # type: ignore[arg-type]
 

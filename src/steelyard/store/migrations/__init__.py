@@ -15,6 +15,7 @@ from steelyard.store.migrations import (
     m0005_providers,
     m0006_networks,
     m0007_responses,
+    m0008_tasks,
 )
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ STEPS: "tuple[Callable[[Operations], None], ...]" = (
     m0005_providers.upgrade,
     m0006_networks.upgrade,
     m0007_responses.upgrade,
+    m0008_tasks.upgrade,
 )
 
 

@@ -8,4 +8,6 @@ DASHSCOPE_HEADERS = (
     Forward(b"x-dashscope-ossresourceresolve", b"X-DashScope-OssResourceResolve"),
 )
 
-PROVIDER = Kind(api="openai", operations=("chat", "completions", "embeddings", "rerank"), forwards=DASHSCOPE_HEADERS)
+PROVIDER = Kind(
+    api="openai", operations=("chat", "completions", "embeddings", "rerank", "images"), forwards=DASHSCOPE_HEADERS
+)

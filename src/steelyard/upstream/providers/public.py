@@ -35,10 +35,14 @@ class ListPrice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Units of the currency per 1,000,000 tokens, as published."""
 
     currency: str
-    input: str
-    output: str
+    input: str = "0"
+    output: str = "0"
     cached: str | None = None
     reasoning: str | None = None
+    #: For each picture.
+    image: str = "0"
+    #: For each second of video, by resolution.
+    second: dict[str, str] = {}
 
 
 class PublicModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -98,6 +102,8 @@ def price_of(model: PublicModel | None, vendor: str) -> Price:
         output_micros=_micros(listed.output),
         cached_micros=None if listed.cached is None else _micros(listed.cached),
         reasoning_micros=None if listed.reasoning is None else _micros(listed.reasoning),
+        image_micros=_micros(listed.image),
+        second_micros={name: _micros(amount) for name, amount in listed.second.items()},
     )
 
 

@@ -1,0 +1,106 @@
+"""Calls that become tasks, as admission hands them over: admitted, checked, and with what they may cost at most."""
+
+import msgspec
+
+from steelyard.base.errors import Fault, fault
+from steelyard.canon.grant import Grant
+from steelyard.canon.model import Target
+from steelyard.canon.task import CALLS_LANE, IMAGE, LOCAL_LANE, VENDOR_LANE, VIDEO, Task, TaskAsk
+from steelyard.canon.usage import Usage
+from steelyard.policy.limits import REQUESTS, Line
+from steelyard.policy.pricing import cost_micros
+
+#: Seconds of a video of which nobody said how long it is to be.
+DEFAULT_DURATION_S = 5
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True):
+    """One call."""
+
+    request_id: str
+    grant: Grant
+    ask: TaskAsk
+    #: The most that it may cost, in the currency of its targets.
+    hold_micros: int = 0
+    currency: str = ""
+    lane: str = VENDOR_LANE
+    #: Budgets that it is held in.
+    budgets: tuple[Line, ...] = ()
+
+    def amount_in(self, line: Line) -> int:
+        """What is held of a budget."""
+        if line.unit == REQUESTS:
+            return 1
+        return self.hold_micros if line.unit == self.currency else 0
+
+
+class ShownTask(msgspec.Struct, frozen=True, kw_only=True):
+    """A task, and the public links of its objects."""
+
+    task: Task
+    #: object id -> link
+    links: dict[str, str] = {}
+
+
+class ToldFault(msgspec.Struct, frozen=True, kw_only=True):
+    """A fault on its way between processes."""
+
+    slug: str
+    message: str
+    param: str | None = None
+    retry_after_s: float | None = None
+    is_retryable: bool = False
+    limit_name: str = ""
+    limit_headers: list[tuple[str, str]] = []
+
+    def to_fault(self) -> Fault:
+        """The fault itself."""
+        failure = fault(self.slug, param=self.param, retry_after_s=self.retry_after_s)
+        failure.message = self.message
+        failure.is_retryable = self.is_retryable
+        failure.limit_name = self.limit_name
+        failure.limit_headers = [(name.encode(), value.encode()) for name, value in self.limit_headers]
+        return failure
+
+
+def told(failure: Fault) -> ToldFault:
+    """A fault as it travels."""
+    return ToldFault(
+        slug=failure.slug,
+        message=failure.message,
+        param=failure.param,
+        retry_after_s=failure.retry_after_s,
+        is_retryable=failure.is_retryable,
+        limit_name=failure.limit_name,
+        limit_headers=[(name.decode(), value.decode()) for name, value in failure.limit_headers],
+    )
+
+
+class Submitted(msgspec.Struct, frozen=True):
+    """What became of an order."""
+
+    shown: ShownTask | None = None
+    fault: ToldFault | None = None
+
+
+def expected_usage(ask: TaskAsk) -> Usage:
+    """What a task takes if all of it succeeds."""
+    if ask.kind == IMAGE:
+        return Usage(image_count=ask.n)
+    if ask.kind == VIDEO:
+        return Usage(video_seconds=ask.duration_s or DEFAULT_DURATION_S, resolution=ask.resolution)
+    return Usage()
+
+
+def lane_of(ask: TaskAsk, targets: tuple[Target, ...]) -> str:
+    """Which workers' slots a task takes."""
+    if ask.kind not in (IMAGE, VIDEO):
+        return CALLS_LANE
+    return LOCAL_LANE if targets[0].is_local else VENDOR_LANE
+
+
+def hold_of(ask: TaskAsk, targets: tuple[Target, ...]) -> tuple[int, str]:
+    """The most that a task may cost, whichever of the targets does it: (micro-units, currency)."""
+    usage = expected_usage(ask)
+    dearest = max(targets, key=lambda target: cost_micros(target.price, usage))
+    return cost_micros(dearest.price, usage), dearest.price.currency

@@ -1,0 +1,1 @@
+"""Objects: their bytes (`blobs`) and what is known of them (`records`)."""
