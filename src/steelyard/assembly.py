@@ -290,15 +290,18 @@ async def run_face(orders: Orders) -> None:
     from steelyard.store.objects.blobs import sweep_spool
     from steelyard.tasks.desk import Desk
     from steelyard.tasks.library import Library
+    from steelyard.tasks.uploads import Policies
     from steelyard.upstream.pool import Origin, Pool, PoolError
     from steelyard.web.app import build_app
     from steelyard.web.control_api import ControlApi
+    from steelyard.web.files_api import FilesApi
     from steelyard.web.internal_api import InternalApi
     from steelyard.web.objects_api import ObjectsApi
     from steelyard.web.responses_api import ResponsesApi
     from steelyard.web.status_page import StatusPage
     from steelyard.web.tasks_api import TasksApi
     from steelyard.web.tokens_api import TokensApi
+    from steelyard.web.uploads_api import UploadsApi
 
     settings = orders.settings
     # answers come before bookkeeping: where cores are short, the gateways get them
@@ -337,6 +340,8 @@ async def run_face(orders: Orders) -> None:
             Exposition(settings.run_dir, ask),
             TasksApi(desk),
             ObjectsApi(library),
+            FilesApi(library),
+            UploadsApi(library, Policies(master_key, settings.link_origin)),
         )
         write_banner(settings, await models.read())
         path = settings.run_dir / FACE_SOCKET

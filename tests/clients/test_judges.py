@@ -33,6 +33,7 @@ def judged(served: Served, embedded: Served) -> dict[str, str]:
         "test_tongyi.py",
         "test_dashscope_sdk.py",
         "test_anthropic_sdk.py",
+        "test_dashscope_media.py",
     ],
 )
 def test_python_sdk(judged: dict[str, str], file: str) -> None:

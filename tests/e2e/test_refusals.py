@@ -46,6 +46,11 @@ class Request:
 REQUESTS: dict[str, list[Request]] = {
     "models": [Request("openai", "GET", prefix + "/models") for prefix in ("/v1", "/compatible-mode/v1")],
     "tokens": [Request("dashscope", "POST", "/api/v1/tokens")],
+    "files": [
+        Request("openai", "GET", "/v1/files"),
+        Request("openai", "GET", "/compatible-mode/v1/files"),
+        Request("dashscope", "GET", "/api/v1/files"),
+    ],
 }
 for one in (dialect for dialect in DIALECTS if dialect.paths):
     body = BODIES[one.api, one.operation]

@@ -23,6 +23,7 @@ OPERATIONS = (
     "chat",
     "completions",
     "embeddings",
+    "files",
     "images",
     "models",
     "rerank",

@@ -19,7 +19,7 @@ MAX_SPAN_US = 24 * 3600 * MICROS
 _STAMP = "%Y%m%d%H%M%S"
 
 
-def _time(us: int) -> str:
+def beijing_time(us: int) -> str:
     return datetime.fromtimestamp(us / MICROS, BEIJING).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
 
 
@@ -63,11 +63,15 @@ def _error(task: Task) -> dict[str, str]:
 
 
 def _output(task: Task, links: Links) -> dict[str, Any]:
-    output: dict[str, Any] = {"task_id": task.id, "task_status": task.status, "submit_time": _time(task.created_us)}
+    output: dict[str, Any] = {
+        "task_id": task.id,
+        "task_status": task.status,
+        "submit_time": beijing_time(task.created_us),
+    }
     if task.started_us is not None:
-        output["scheduled_time"] = _time(task.started_us)
+        output["scheduled_time"] = beijing_time(task.started_us)
     if task.ended_us is not None:
-        output["end_time"] = _time(task.ended_us)
+        output["end_time"] = beijing_time(task.ended_us)
     if task.outcome is not None:
         output |= _results(task, task.outcome.items, links)
         output |= task.outcome.extra

@@ -204,3 +204,6 @@ class Library:
         async with self._database.write() as connection:
             await records.insert_upload(connection, key, model, stored, now_us() + UPLOAD_TTL_S * MICROS)
         return stored
+
+
+__all__ = ["Library", "Spool"]

@@ -11,6 +11,8 @@ from pydantic import BaseModel
 from conftest import TARGETS, client_for
 
 HI: Any = [{"role": "user", "content": "hi"}]
+#: A purpose that the vendor has and OpenAI has not.
+EXTRACT: Any = "file-extract"
 
 
 def scripted(**script: Any) -> dict[str, Any]:
@@ -466,3 +468,28 @@ def test_statuses_raise_their_classes(fake: OpenAI, model: str, status: int, kin
         quick.chat.completions.create(model=model, messages=HI, extra_body=scripted(status=status))
     assert caught.value.request_id
     assert caught.value.message
+
+
+def test_files(fake: OpenAI) -> None:
+    """Check 34: uploaded, listed by pages, told again byte by byte, deleted."""
+    data = bytes(range(256)) * 40
+    made = [fake.files.create(file=(f"doc-{n}.txt", data), purpose=EXTRACT) for n in range(5)]
+    assert all(one.id.startswith("file-fe-") and one.bytes == len(data) and one.status == "processed" for one in made)
+    page = fake.files.list(limit=2, purpose="file-extract")
+    assert page.has_more
+    found = [one.id for one in page]
+    assert [one for one in found if one in {m.id for m in made}] == [one.id for one in reversed(made)]
+    assert fake.files.retrieve(made[0].id).filename == "doc-0.txt"
+    assert fake.files.content(made[0].id).read() == data
+    for one in made:
+        assert fake.files.delete(one.id).deleted
+    with pytest.raises(openai.NotFoundError):
+        fake.files.retrieve(made[0].id)
+
+
+def test_file_refusals(fake: OpenAI) -> None:
+    with pytest.raises(openai.BadRequestError, match="purpose"):
+        fake.files.create(file=("a.txt", b"x"), purpose="assistants")
+    with pytest.raises(openai.APIStatusError) as refused:
+        fake.files.create(file=("a.exe", b"x"), purpose=EXTRACT)
+    assert refused.value.status_code == 415
