@@ -51,7 +51,8 @@ def test_image_call() -> None:
     answer = ImageSynthesis.call(prompt="a lighthouse", **(MODEL_OF | {"n": 2}))
     assert answer.status_code == 200, answer
     assert answer.output.task_status == "SUCCEEDED"
-    assert len(answer.output.results) == 2 and answer.usage.image_count == 2
+    assert len(answer.output.results) == 2
+    assert answer.usage.image_count == 2
     for one in answer.output.results:
         assert picture_at(one.url).size == (512, 384)
 
@@ -60,7 +61,8 @@ def test_image_async_wait_list() -> None:
     submitted = ImageSynthesis.async_call(prompt="a harbour", **MODEL_OF)
     assert submitted.output.task_status == "PENDING"
     done = ImageSynthesis.wait(submitted)
-    assert done.output.task_status == "SUCCEEDED" and done.output.task_metrics["SUCCEEDED"] == 1
+    assert done.output.task_status == "SUCCEEDED"
+    assert done.output.task_metrics["SUCCEEDED"] == 1
     fetched = ImageSynthesis.fetch(submitted)
     assert fetched.output.results == done.output.results
     listed = ImageSynthesis.list(model_name=POSTER, page_size=50)
@@ -129,7 +131,8 @@ def test_image_generation() -> None:
     assert picture_at(done.output.choices[0].message.content[0]["image"]).size == (512, 512)
     submitted = ImageGeneration.async_call(model=POSTER, messages=[message], n=1, size="512*512")
     waited = ImageGeneration.wait(submitted)
-    assert waited.output.task_status == "SUCCEEDED" and waited.output.finished
+    assert waited.output.task_status == "SUCCEEDED"
+    assert waited.output.finished
     assert picture_at(waited.output.choices[0].message.content[0]["image"]).size == (512, 512)
 
 
