@@ -33,6 +33,7 @@ from steelyard.declared import VECTORS, engine_socket, make_catalogue, make_stor
 if TYPE_CHECKING:
     from steelyard.canon.model import Model
     from steelyard.store.database import Database
+    from steelyard.tasks.job import Runner
     from steelyard.tasks.shelf import Shelf
     from steelyard.upstream.fetcher import Fetcher
 
@@ -293,6 +294,7 @@ async def run_face(orders: Orders) -> None:
     from steelyard.tasks.uploads import Policies
     from steelyard.upstream.pool import Origin, Pool, PoolError
     from steelyard.web.app import build_app
+    from steelyard.web.batches_api import BatchesApi
     from steelyard.web.control_api import ControlApi
     from steelyard.web.files_api import FilesApi
     from steelyard.web.internal_api import InternalApi
@@ -341,6 +343,7 @@ async def run_face(orders: Orders) -> None:
             TasksApi(desk),
             ObjectsApi(library),
             FilesApi(library),
+            BatchesApi(desk, library),
             UploadsApi(library, Policies(master_key, settings.link_origin)),
         )
         write_banner(settings, await models.read())
@@ -408,18 +411,21 @@ def make_fetcher(settings: Settings) -> "Fetcher":
 async def run_worker(orders: Orders) -> None:
     """The task queue's hands: pictures, films, batches, questions to vendors, notices."""
     from steelyard.base.sealing import Sealer
-    from steelyard.canon.task import CALLS_LANE, IMAGE, LOCAL_LANE, VENDOR_LANE, VIDEO
+    from steelyard.canon.task import BATCH, CALLS_LANE, EMBEDDINGS, IMAGE, LOCAL_LANE, VENDOR_LANE, VIDEO
     from steelyard.control.model_book import ModelBook
     from steelyard.engines.workshop import Workshop
     from steelyard.store.database import open_database
+    from steelyard.tasks.batches import BatchRunner
+    from steelyard.tasks.caller import Caller
     from steelyard.tasks.contents import Contents
+    from steelyard.tasks.embedding_file import EmbeddingFileRunner
     from steelyard.tasks.local import LocalRunner
     from steelyard.tasks.media import MediaRunner
     from steelyard.tasks.openai_media import OpenaiRunner
     from steelyard.tasks.poller import Poller
     from steelyard.tasks.vendor import VendorRunner
     from steelyard.tasks.worker import Worker
-    from steelyard.upstream.pool import Pool
+    from steelyard.upstream.pool import Pool, parse_origin
 
     settings = orders.settings
     os.nice(WORKER_NICENESS)
@@ -442,12 +448,21 @@ async def run_worker(orders: Orders) -> None:
             OpenaiRunner(shelf, fetcher, pool),
         )
 
+        caller = Caller(database, pool, parse_origin(settings.public_url), Signer(master_key))
+        concurrency = settings.tasks.batch_concurrency
+        runners: dict[str, Runner] = {
+            IMAGE: media,
+            VIDEO: media,
+            BATCH: BatchRunner(shelf, caller, work_dir, concurrency=concurrency),
+            EMBEDDINGS: EmbeddingFileRunner(shelf, contents, caller, concurrency=concurrency),
+        }
+
         async def find_model(name: str) -> "Model | None":
             return (await book.read()).get(name)
 
         worker = Worker(
             database,
-            {IMAGE: media, VIDEO: media},
+            runners,
             find_model,
             registry,
             name=owner_of(get_machine_id(Path(settings.data_dir)), stem_of(orders.boot_id, os.getpid())),

@@ -46,6 +46,7 @@ class Request:
 REQUESTS: dict[str, list[Request]] = {
     "models": [Request("openai", "GET", prefix + "/models") for prefix in ("/v1", "/compatible-mode/v1")],
     "tokens": [Request("dashscope", "POST", "/api/v1/tokens")],
+    "batches": [Request("openai", "GET", "/v1/batches"), Request("openai", "GET", "/compatible-mode/v1/batches")],
     "files": [
         Request("openai", "GET", "/v1/files"),
         Request("openai", "GET", "/compatible-mode/v1/files"),

@@ -22,6 +22,10 @@ class Claims(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     spend: int | None = None
     #: "tokens" or a currency
     spend_unit: str = TOKENS
+    #: Minted by a worker for the calls of a task, which may come from anywhere.
+    is_task: bool = False
+    #: Whether they are charged as calls of a batch.
+    is_batch: bool = False
 
 
 encode_claims = msgspec.msgpack.Encoder().encode

@@ -22,6 +22,9 @@ OPERATION_OF = {
 }
 
 
+#: Kinds that are made of calls to models: each of these is charged by itself, and the task is not.
+OF_CALLS = frozenset({BATCH, EMBEDDINGS})
+
 #: Which slots of workers a task takes.
 LOCAL_LANE, VENDOR_LANE, CALLS_LANE = "local", "vendor", "calls"
 

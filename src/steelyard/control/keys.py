@@ -20,6 +20,7 @@ from steelyard.store.keys import KeyRecord
 API, ADMIN = "api", "admin"
 KINDS = (API, ADMIN)
 OPERATIONS = (
+    "batches",
     "chat",
     "completions",
     "embeddings",

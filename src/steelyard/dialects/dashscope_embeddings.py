@@ -9,12 +9,15 @@ from steelyard.base.errors import fault
 from steelyard.base.jsondoor import encode
 from steelyard.canon.embedding import DOCUMENT, EmbeddingAnswer, EmbeddingAsk
 from steelyard.canon.request import ModelRequest
+from steelyard.canon.task import EMBEDDINGS, TaskAsk
 from steelyard.canon.usage import Usage
-from steelyard.dialects import dashscope_codec, dashscope_errors
+from steelyard.dialects import dashscope_codec, dashscope_errors, dashscope_tasks
 from steelyard.dialects.codec import Codec
 from steelyard.dialects.dashscope_errors import fault_in_event
 from steelyard.dialects.dashscope_fields import MEDIA, decode_envelope, refuse_async
-from steelyard.dialects.dialect import Dialect, Reply, Rewrite, Showing
+from steelyard.dialects.dashscope_images import wants_task
+from steelyard.dialects.dashscope_media import link_of, wishes_of
+from steelyard.dialects.dialect import Dialect, Operation, OperationsOf, Reply, Rewrite, Showing, TaskOperation
 from steelyard.dialects.openai_embeddings import check_text_type, check_texts
 from steelyard.dialects.openai_fields import Check, check_fields, integer
 from steelyard.dialects.openai_messages import check_link
@@ -176,6 +179,47 @@ def _write_contents(answer: EmbeddingAnswer, showing: Showing) -> bytes:
     return encode({"output": {"embeddings": rows}, "usage": usage, "request_id": showing.request_id})
 
 
+def _decode_file(raw: bytes, _headers: dict[bytes, bytes]) -> ModelRequest:
+    """A call for the embeddings of a whole file of texts, one a line: BatchTextEmbedding."""
+    body, model, asked, parameters = decode_envelope(raw)
+    check_fields(parameters, PARAMETERS)
+    if not link_of(asked, "url"):
+        raise fault("field_missing", field="input.url", param="input.url")
+    # the call takes no tokens: those that its task makes do
+    return ModelRequest(operation="embeddings", model=model, raw=b"", body=body, api="", settings=parameters, n=0)
+
+
+def _ask_of_file(request: ModelRequest, headers: dict[bytes, bytes]) -> TaskAsk:
+    parameters = request.body.get("parameters") or {}
+    return TaskAsk(
+        kind=EMBEDDINGS,
+        model=request.model,
+        api="dashscope",
+        service="text-embedding",
+        files=(link_of(request.body["input"], "url"),),
+        settings={name: parameters[name] for name in ("text_type", "dimension") if name in parameters},
+        **wishes_of(headers),
+    )
+
+
+#: Reached through the synchronous operation of the same path, by the header that asks for a task.
+FILE = TaskOperation(
+    api="dashscope",
+    operation="embeddings",
+    paths=(),
+    decode=_decode_file,
+    rewrite_request=lambda request, _rewrite: request,
+    render_error=dashscope_errors.render,
+    ask=_ask_of_file,
+    is_async=wants_task,
+    show=dashscope_tasks.show_submitted,
+)
+
+
+def _diverts(_raw: bytes, headers: dict[bytes, bytes], _operations_of: OperationsOf) -> Operation | None:
+    return FILE if wants_task(headers) else None
+
+
 def _embeddings(service: str, *, is_multimodal: bool) -> Dialect:
     path = f"/services/embeddings/{service}/{service}"
 
@@ -203,6 +247,7 @@ def _embeddings(service: str, *, is_multimodal: bool) -> Dialect:
             read_answer=_read_answer,
         ),
         suits=suits,
+        diverts=None if is_multimodal else _diverts,
     )
 
 

@@ -18,7 +18,7 @@ from steelyard.gateway.inspection import Inspection
 from steelyard.gateway.meter import CallSeries, Meter
 from steelyard.gateway.ports import Sink
 from steelyard.policy.limits import BUDGET, FREE, LeaseReply, refuse
-from steelyard.policy.pricing import cap_within, cost_micros, hold_for
+from steelyard.policy.pricing import cap_within, discounted_micros, hold_for
 
 MAX_CLIENT_ID_CHARS = 200
 
@@ -244,7 +244,7 @@ class Call:
             counted_tokens=counted_tokens,
             price_version=target.price.version,
             currency=target.price.currency,
-            cost_micros=cost_micros(target.price, usage),
+            cost_micros=discounted_micros(target.price, usage, is_batch=self.grant.is_batch),
             client_request_id=self.client_request_id,
             failed_attempts=self.failed_attempts,
             accounts=() if self.allowance is None else self.allowance.budgets,

@@ -227,6 +227,8 @@ class FaceLink:
             Fault: nothing has gone to the client.
         """
         passed = self._passed_headers(scope, headers, grant, request_id)
+        # a connection for one request: what of its body is not taken must not begin another's
+        passed["connection"] = "close"
         method = scope["method"]
         if method == "HEAD":
             method, passed[HEAD_HEADER] = "GET", "1"

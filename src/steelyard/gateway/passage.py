@@ -74,11 +74,9 @@ class Passage:
             uploading.cancel()
             with contextlib.suppress(asyncio.CancelledError, Exception):
                 await uploading
-            # a connection for one request: what of its body was not taken must not begin another's
+            # an answer that has come whole has closed it
             if self._connection.flight is self._flight:
                 self._connection.abort()
-            else:
-                self._connection.close()
 
     async def _upload(self, *, is_chunked: bool) -> None:
         size = 0

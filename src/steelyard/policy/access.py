@@ -53,6 +53,9 @@ def narrow(parent: Grant, claims: Claims) -> Grant:
         origin=claims.origin,
         token_calls=claims.calls,
         token_spend=spend,
+        # the task's caller was in the right network when it was submitted; the worker need not be
+        networks=() if claims.is_task else parent.networks,
+        is_batch=claims.is_batch,
     )
 
 

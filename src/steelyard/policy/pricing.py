@@ -28,6 +28,12 @@ def cost_micros(price: Price, usage: Usage) -> int:
     return cost
 
 
+def discounted_micros(price: Price, usage: Usage, *, is_batch: bool) -> int:
+    """The same for a call that may belong to a batch."""
+    cost = cost_micros(price, usage)
+    return -(-cost * price.batch_percent // 100) if is_batch else cost
+
+
 def second_price(price: Price, resolution: str) -> int:
     """Micro-units for a second of video; where nothing is said of a resolution, the dearest."""
     prices = price.second_micros

@@ -252,6 +252,12 @@ async def is_cancelling(connection: AsyncConnection, task_id: str) -> bool:
     return bool(await connection.scalar(select(task.c.is_cancelling).where(task.c.id == task_id)))
 
 
+async def get_notes(connection: AsyncConnection, task_id: str) -> tuple[dict[str, Any], bool]:
+    """What a task's runner noted, and whether it was told to stop."""
+    row = (await connection.execute(select(task.c.notes, task.c.is_cancelling).where(task.c.id == task_id))).first()
+    return ({}, False) if row is None else (msgspec.json.decode(row.notes or "{}"), bool(row.is_cancelling))
+
+
 async def get_holds(connection: AsyncConnection, task_id: str) -> tuple[tuple[str, int], ...]:
     """What of budgets is held for a task."""
     text = await connection.scalar(select(task.c.holds).where(task.c.id == task_id))

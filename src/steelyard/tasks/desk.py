@@ -66,7 +66,9 @@ class Desk:
         self._deadline_s = deadline_s
         self._inserting: Group[NewTask, None] = Group(self._insert)
 
-    async def submit(self, order: Order, *, task_id: str = "", total: int | None = None) -> ShownTask:
+    async def submit(
+        self, order: Order, *, task_id: str = "", total: int | None = None, deadline_s: int | None = None
+    ) -> ShownTask:
         """Queues a task, its cost held. When it returns, the task survives every process.
 
         Raises:
@@ -89,7 +91,9 @@ class Desk:
         holds = await self._hold(order, task.id)
         priority = PRIORITY_BATCH if ask.kind == BATCH else PRIORITY_TASK
         try:
-            await self._inserting.do(NewTask(task, order.lane, priority, now + self._deadline_s * MICROS, holds))
+            await self._inserting.do(
+                NewTask(task, order.lane, priority, now + (deadline_s or self._deadline_s) * MICROS, holds)
+            )
         except Exception:
             if holds:
                 await self._keeper.release(owner_of_hold(task.id))
@@ -161,6 +165,31 @@ class Desk:
         if shown is None:
             raise fault("task_not_found", id=task_id[:100])
         return shown
+
+    async def get_with_notes(self, workspace: str, task_id: str) -> tuple[Task, dict[str, Any], bool]:
+        """A task, what its runner has noted, and whether it was told to stop.
+
+        Raises:
+            Fault: `task_not_found`.
+        """
+        async with self._database.read() as connection:
+            task = await tasks.find_task(connection, workspace, task_id)
+            if task is None:
+                raise fault("task_not_found", id=task_id[:100])
+            return (task, *await tasks.get_notes(connection, task_id))
+
+    async def list_with_notes(
+        self, workspace: str, *, after: str, limit: int, kinds: tuple[str, ...]
+    ) -> tuple[list[tuple[Task, dict[str, Any], bool]], bool]:
+        """Up to `limit` tasks older than `after`, as `get_with_notes` tells them, and whether there are more.
+
+        Raises:
+            Fault: `task_not_found`: there is no such task to begin after.
+        """
+        shown, has_more = await self.list_after(workspace, after=after, limit=limit, kinds=kinds)
+        async with self._database.read() as connection:
+            told = [(one.task, *await tasks.get_notes(connection, one.task.id)) for one in shown]
+        return told, has_more
 
     async def wait(self, workspace: str, task_id: str, wait_s: float) -> ShownTask:
         """A task once it is over, or as it is after a while.

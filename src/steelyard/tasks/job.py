@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from steelyard.canon.files import StoredObject
+from steelyard.canon.files import StoredFile, StoredObject
 from steelyard.canon.model import Model, Target
 from steelyard.canon.task import Outcome, Task, TaskFailure
 from steelyard.store import tasks
@@ -34,9 +34,9 @@ class Again(Exception):
 class Stopped(Exception):
     """The task was told to stop, and did. What it made until then is kept."""
 
-    def __init__(self, outcome: Outcome | None = None) -> None:
+    def __init__(self, done: "Done | None" = None) -> None:
         super().__init__("stopped")
-        self.outcome = outcome
+        self.done = done
 
 
 @dataclass(slots=True)
@@ -47,6 +47,8 @@ class Done:
     #: Objects of the outcome that are not in the database yet: they are added with its end.
     objects: list[StoredObject] = field(default_factory=list)
     target: Target | None = None
+    #: Files that it made, likewise.
+    files: list[StoredFile] = field(default_factory=list)
 
 
 class Job:

@@ -20,15 +20,15 @@ from steelyard.base.grouping import Group
 from steelyard.base.ids import new_id
 from steelyard.base.lifetimes import FOREVER
 from steelyard.base.metrics import Registry
-from steelyard.canon.files import StoredObject
+from steelyard.canon.files import StoredFile, StoredObject
 from steelyard.canon.receipt import COMPLETED, Receipt
 from steelyard.canon.receipt import FAILED as FAILED_OUTCOME
 from steelyard.canon.task import (  # fmt: skip
-    BATCH,
     CALLS_LANE,
     CANCELED,
     FAILED,
     LOCAL_LANE,
+    OF_CALLS,
     OPERATION_OF,
     SUCCEEDED,
     VENDOR_LANE,
@@ -68,6 +68,7 @@ class _End:
     ending: Ending
     receipt: Receipt | None
     objects: tuple[StoredObject, ...]
+    files: tuple[StoredFile, ...]
     delivery: Delivery | None
 
 
@@ -227,7 +228,7 @@ class Worker:
         except ContentFailed as failed:
             await self._fail(job, failed.failure)
         except Stopped as stopped:
-            await self._stop(job, stopped.outcome)
+            await self._stop(job, stopped.done)
         except Fault as fault:
             if fault.is_retryable:
                 raise Again(fault.message, fault.retry_after_s or 2.0) from None
@@ -255,15 +256,15 @@ class Worker:
         ending = self._ending_of(
             job, SUCCEEDED, target=target, outcome=done.outcome, done_count=len(done.outcome.items)
         )
-        await self._end(job, ending, self._receipt(job, ending, done), tuple(done.objects))
+        await self._end(job, ending, self._receipt(job, ending, done), tuple(done.objects), tuple(done.files))
 
     async def _fail(self, job: Job, failure: TaskFailure, target: str = "") -> None:
         ending = self._ending_of(job, FAILED, target=target, failure=failure)
         await self._end(job, ending, self._receipt(job, ending, None), ())
 
-    async def _stop(self, job: Job, outcome: Outcome | None) -> None:
-        ending = self._ending_of(job, CANCELED, outcome=outcome)
-        await self._end(job, ending, None, ())
+    async def _stop(self, job: Job, done: Done | None) -> None:
+        ending = self._ending_of(job, CANCELED, outcome=None if done is None else done.outcome)
+        await self._end(job, ending, None, (), () if done is None else tuple(done.files))
 
     def _ending_of(
         self, job: Job, status: str, *, target: str = "", outcome: Outcome | None = None,
@@ -285,7 +286,7 @@ class Worker:
     def _receipt(self, job: Job, ending: Ending, done: Done | None) -> Receipt | None:
         """The task's one record: charged where it succeeded, and only then."""
         task = job.task
-        if task.kind == BATCH:
+        if task.kind in OF_CALLS:
             # its calls have receipts of their own
             return None
         outcome = ending.outcome
@@ -323,7 +324,10 @@ class Worker:
             accounts=tuple(name for name, _ in job.claimed.holds),
         )
 
-    async def _end(self, job: Job, ending: Ending, receipt: Receipt | None, objects: tuple[StoredObject, ...]) -> None:
+    async def _end(
+        self, job: Job, ending: Ending, receipt: Receipt | None, objects: tuple[StoredObject, ...],
+        files: tuple[StoredFile, ...] = (),
+    ) -> None:  # fmt: skip
         objects = tuple(self._kept_from_now(one, ending, job.ttl_s) for one in objects)
         task = msgspec.structs.replace(
             job.task, status=ending.status, ended_us=ending.ended_us, outcome=ending.outcome, failure=ending.failure
@@ -335,7 +339,7 @@ class Worker:
                 state=deliveries.WAITING, attempts=0, next_us=ending.ended_us, last_status=None, last_error=None,
                 created_us=ending.ended_us,
             )  # fmt: skip
-        if await self._ending.do(_End(job.claimed, ending, receipt, objects, delivery)):
+        if await self._ending.do(_End(job.claimed, ending, receipt, objects, files, delivery)):
             self._ended.add((task.kind, ending.status))
         else:
             log.warning("task %s is somebody else's by now", task.id)
@@ -351,6 +355,8 @@ class Worker:
             held = await tasks.fence(connection, self.name, [(one.ending.id, one.ending.attempt) for one in ends])
             mine = [one for one in ends if one.ending.id in held]
             await records.insert_objects(connection, [stored for one in mine for stored in one.objects])
+            for file in (file for one in mine for file in one.files):
+                await records.insert_file(connection, file)
             await tasks.finish(connection, [one.ending for one in mine])
             now = now_us()
             free = [one.receipt for one in mine if one.receipt is not None and not one.claimed.holds]

@@ -1,6 +1,8 @@
 """Pictures, films, uploads and files with the unmodified dashscope SDK. What is saved is opened."""
 
+import gzip
 import io
+import json
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -8,7 +10,7 @@ from typing import Any
 import av
 import dashscope
 import pytest
-from dashscope import Files, ImageSynthesis, MultiModalConversation, VideoSynthesis
+from dashscope import BatchTextEmbedding, Files, ImageSynthesis, MultiModalConversation, VideoSynthesis
 from dashscope.aigc.image_generation import ImageGeneration
 from dashscope.api_entities.dashscope_response import Message
 from PIL import Image
@@ -163,3 +165,17 @@ def test_files(tmp_path: Path) -> None:
         assert answer.read() == b'{"a": 1}\n'
     assert Files.delete(file_id).status_code == 200
     assert Files.get(file_id).status_code == 404
+
+
+def test_batch_embeddings(tmp_path: Path) -> None:
+    path = tmp_path / "texts.txt"
+    path.write_text("".join(f"text number {n}\n" for n in range(25)))
+    file_id = Files.upload(str(path), purpose="inference").output["uploaded_files"][0]["file_id"]
+    url = Files.get(file_id).output["url"]
+    done = BatchTextEmbedding.call(model="fake", url=url, text_type="document")
+    assert done.output.task_status == "SUCCEEDED", done
+    assert done.usage.total_tokens > 0
+    with urllib.request.urlopen(done.output.url, timeout=10) as answer:
+        rows = [json.loads(row) for row in gzip.decompress(answer.read()).splitlines()]
+    assert [row["text_index"] for row in rows] == list(range(25))
+    assert len(rows[0]["embedding"]) > 1

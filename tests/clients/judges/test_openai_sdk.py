@@ -1,5 +1,6 @@
 """The acceptance list of the wire reference, numbered as there, with the unmodified openai SDK. Vendor behaviour is scripted."""
 
+import json
 import time
 from typing import Any
 
@@ -493,3 +494,62 @@ def test_file_refusals(fake: OpenAI) -> None:
     with pytest.raises(openai.APIStatusError) as refused:
         fake.files.create(file=("a.exe", b"x"), purpose=EXTRACT)
     assert refused.value.status_code == 415
+
+
+def run_batch(client: OpenAI, lines: list[dict[str, Any]], endpoint: Any = "/v1/chat/completions") -> Any:
+    data = b"".join(json.dumps(line).encode() + b"\n" for line in lines)
+    file = client.files.create(file=("calls.jsonl", data), purpose="batch")
+    batch = client.batches.create(
+        input_file_id=file.id, endpoint=endpoint, completion_window="24h", metadata={"ds_name": "judge"}
+    )
+    assert batch.status in ("validating", "in_progress", "completed")
+    for _ in range(200):
+        if batch.status in ("completed", "failed", "expired", "cancelled"):
+            return batch
+        time.sleep(0.1)
+        batch = client.batches.retrieve(batch.id)
+    raise AssertionError(batch)
+
+
+def line_of(custom_id: str, model: str = "fake", **more: Any) -> dict[str, Any]:
+    return {
+        "custom_id": custom_id,
+        "method": "POST",
+        "url": "/v1/chat/completions",
+        "body": {"model": model, "messages": HI, **more},
+    }
+
+
+def test_batch(fake: OpenAI) -> None:
+    """Check 35: really answered, with the wrong lines in a file of their own."""
+    lines = [line_of(f"call-{n}") for n in range(230)] + [line_of("hot", temperature="hot")]
+    batch = run_batch(fake, lines)
+    assert (batch.status, batch.request_counts.total) == ("completed", 231)
+    assert (batch.request_counts.completed, batch.request_counts.failed) == (230, 1)
+    rows = [json.loads(row) for row in fake.files.content(batch.output_file_id).text.splitlines()]
+    assert {row["custom_id"] for row in rows} == {f"call-{n}" for n in range(230)}
+    assert rows[0]["response"]["body"]["choices"][0]["message"]["content"] == "Hello from the fake vendor"
+    (wrong,) = [json.loads(row) for row in fake.files.content(batch.error_file_id).text.splitlines()]
+    assert (wrong["custom_id"], wrong["response"]["status_code"]) == ("hot", 400)
+    assert "temperature" in wrong["error"]["message"]
+    assert batch.id in [one.id for one in fake.batches.list(limit=5)]
+    assert fake.batches.cancel(batch.id).status == "completed"
+
+
+def test_batch_faults(fake: OpenAI) -> None:
+    """What is wrong with a file is told with its line, and nothing of it is called."""
+    batch = run_batch(fake, [line_of("a"), line_of("a"), line_of("b", "priced"), {"custom_id": "c"}])
+    assert batch.status == "failed"
+    found = {(one.code, one.line) for one in batch.errors.data}
+    assert {("duplicate_custom_id", 2), ("mismatched_model", 3), ("invalid_request", 4)} <= found
+    assert "The custom_id 'a' for this request is a duplicate" in str(batch.errors.data)
+
+
+def test_batch_refusals(fake: OpenAI) -> None:
+    with pytest.raises(openai.NotFoundError):
+        fake.batches.create(input_file_id="file-batch-none", endpoint="/v1/chat/completions", completion_window="24h")
+    with pytest.raises(openai.NotFoundError):
+        fake.batches.retrieve("batch_none")
+    window: Any = "1h"
+    with pytest.raises(openai.BadRequestError, match="completion_window"):
+        fake.batches.create(input_file_id="x", endpoint="/v1/chat/completions", completion_window=window)

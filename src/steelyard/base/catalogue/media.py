@@ -137,6 +137,20 @@ ROWS: tuple[Row, ...] = (
         anthropic_type="not_found_error",
     ),
     Row(
+        "batch_not_found",
+        404,
+        IRE,
+        "batch_not_found",
+        "BadRequest.ResourceNotExist",
+        "No such Batch object: {id}",
+        (
+            "The batch id is unknown, over 30 days old, or of another workspace.",
+            "批处理 ID 未知、已超过 30 天，或属于其他业务空间。",
+        ),
+        ("List the batches.", "列出批处理任务。"),
+        anthropic_type="not_found_error",
+    ),
+    Row(
         "file_not_found",
         404,
         IRE,
