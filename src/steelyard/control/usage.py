@@ -100,6 +100,8 @@ async def get_receipt(database: Database, request_id: str, workspace: str | None
             "total_tokens": row["prompt_tokens"] + row["completion_tokens"],
             "cached_tokens": row["cached_tokens"],
             "reasoning_tokens": row["reasoning_tokens"],
+            "image_count": row["image_count"],
+            "video_seconds": row["video_seconds"],
             "estimated": row["is_estimated"],
         },
         "own_count": {"completion_tokens": row["counted_tokens"]},

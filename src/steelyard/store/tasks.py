@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from sqlalchemy import bindparam, delete, func, insert, select, update
+from sqlalchemy import bindparam, case, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from steelyard.canon.task import CANCELED, PENDING, RUNNING, Outcome, Task, TaskAsk, TaskFailure
+from steelyard.canon.task import CANCELED, PENDING, RUNNING, VENDOR_LANE, Outcome, Task, TaskAsk, TaskFailure
 from steelyard.store.schema import delivery, task, worker
 
 WAITING, OVER = "", "-"
@@ -186,7 +186,8 @@ async def finish(connection: AsyncConnection, endings: Sequence[Ending]) -> None
             outcome=bindparam("the_outcome"),
             failure=bindparam("the_failure"),
             done_count=bindparam("the_count"),
-            notes=None,
+            # which of a vendor's tasks was whose is asked later still
+            notes=case((task.c.lane == VENDOR_LANE, task.c.notes), else_=None),
         )
     )
     rows = [
@@ -319,9 +320,10 @@ async def list_tasks(
     return [_task(row) for row in await connection.execute(query)], total
 
 
-async def list_notes(connection: AsyncConnection, lane: str) -> list[bytes]:
-    """What runners noted of tasks that are not over."""
-    query = select(task.c.notes).where(task.c.lane == lane, task.c.owner != OVER, task.c.notes.is_not(None))
+async def list_notes(connection: AsyncConnection, lane: str, since_us: int) -> list[bytes]:
+    """What runners noted of tasks that are not over, or have been only since a time."""
+    is_near = (task.c.owner != OVER) | (task.c.ended_us >= since_us)
+    query = select(task.c.notes).where(task.c.lane == lane, is_near, task.c.notes.is_not(None))
     return [notes.encode() for notes in await connection.scalars(query)]
 
 

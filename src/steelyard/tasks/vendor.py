@@ -144,16 +144,19 @@ class VendorRunner:
                 raise Again("the vendor does not tell its list", 2.0 * job.claimed.attempt)
             raise Failed(_unknown(), target.label)
         async with self._shelf.database.read() as connection:
-            notes = [msgspec.json.decode(one) for one in await tasks.list_notes(connection, VENDOR_LANE)]
+            noted = await tasks.list_notes(connection, VENDOR_LANE, told_us - 2 * SKEW_S * MICROS)
+        notes = [msgspec.json.decode(one) for one in noted]
         known = {note.get("there") for note in notes}
         rivals = [
             note
             for note in notes
-            if "telling_us" in note and "there" not in note and note.get("target") == target.label
+            if "there" not in note
+            and note.get("target") == target.label
+            and abs(note.get("telling_us", 0) - told_us) <= 2 * SKEW_S * MICROS
         ]
         free = [one for one in listed if one.get("task_id") and one["task_id"] not in known]
         if len(free) == 1 and len(rivals) <= 1:
-            await job.note(there=free[0]["task_id"])
+            await job.note(there=free[0]["task_id"], is_found=True)
             return
         for one in free if not rivals[1:] else ():
             await api.cancel(one["task_id"])
@@ -167,6 +170,9 @@ class VendorRunner:
         results = _results(output)
         if not results:
             raise Failed(TaskFailure(code="InternalError.Algo", message="The vendor told of no result."), target.label)
+        if "is_found" in job.notes and any(one.get("orig_prompt") not in (None, job.ask.prompt) for one in results):
+            # somebody else submitted with the same key: what was found is not ours
+            raise Failed(_unknown(), target.label)
         objects: list[StoredObject] = []
         items: list[TaskItem] = []
         for number, result in enumerate(results):

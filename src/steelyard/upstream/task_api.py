@@ -20,6 +20,10 @@ ASK_TIMEOUT_S = 20.0
 UPLOAD_TIMEOUT_S = 300.0
 
 
+#: Behind these a vendor may have taken the call on all the same.
+AMBIGUOUS = frozenset({500, 502, 504})
+
+
 class OutcomeUnknown(Exception):
     """The call may have been acted on, and nobody said so."""
 
@@ -85,6 +89,8 @@ class TaskApi:
         if answer.status != 200 or not isinstance(body, dict):
             if answer.status == 200:
                 raise OutcomeUnknown("the answer is no JSON object")
+            if answer.status in AMBIGUOUS:
+                raise OutcomeUnknown(f"the vendor answered {answer.status}")
             raise self._refusal(answer, body)
         return body
 

@@ -1,0 +1,275 @@
+"""Tasks end once, are stored once and charged once, whatever the vendor, the links and the processes do."""
+
+import io
+import os
+import signal
+import time
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+from PIL import Image
+
+from installation import Installation, Served
+from upstream.task_vendor import TaskVendor, task_vendor_config
+
+ASYNC = {"X-DashScope-Async": "enable"}
+IMAGES = "/api/v1/services/aigc/text2image/image-synthesis"
+VIDEOS = "/api/v1/services/aigc/video-generation/video-synthesis"
+
+
+@pytest.fixture(scope="module")
+def there() -> Iterator[TaskVendor]:
+    with TaskVendor() as vendor:
+        yield vendor
+
+
+@pytest.fixture(autouse=True)
+def well(there: TaskVendor) -> None:
+    there.run_s, there.cuts_submits, there.drops_submits, there.fails = 0.5, False, False, ""
+
+
+@pytest.fixture(scope="module")
+def tasked(tmp_path_factory: pytest.TempPathFactory, there: TaskVendor) -> Iterator[Served]:
+    installation = Installation(tmp_path_factory.mktemp("tasked"), task_vendor_config(there))
+    with installation:
+        yield Served(installation)
+
+
+def submit(served: Served, path: str, body: dict[str, Any], **headers: str) -> str:
+    answer = httpx.post(served.origin + path, headers={**served.headers(), **ASYNC, **headers}, json=body, timeout=20)
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["output"]["task_id"])
+
+
+def image_of(model: str = "local/poster", prompt: str = "a boat", **parameters: Any) -> dict[str, Any]:
+    return {"model": model, "input": {"prompt": prompt}, "parameters": {"n": 1, "size": "256*256", **parameters}}
+
+
+def fetch(served: Served, task_id: str) -> dict[str, Any]:
+    return httpx.get(f"{served.origin}/api/v1/tasks/{task_id}", headers=served.headers(), timeout=10).json()
+
+
+def wait(served: Served, task_id: str, timeout_s: float = 30) -> dict[str, Any]:
+    give_up_at = time.monotonic() + timeout_s
+    while time.monotonic() < give_up_at:
+        shown = fetch(served, task_id)
+        if shown["output"]["task_status"] in ("SUCCEEDED", "FAILED", "CANCELED", "UNKNOWN"):
+            return shown
+        time.sleep(0.1)
+    raise AssertionError(f"not over: {shown}\n{served.installation.log_text()[-3000:]}")
+
+
+def receipt_of(served: Served, request_id: str) -> dict[str, Any]:
+    for _ in range(40):
+        answer = httpx.get(f"{served.origin}/control/v1/requests/{request_id}/receipt", headers=served.headers())
+        if answer.status_code == 200:
+            return answer.json()
+        time.sleep(0.1)
+    raise AssertionError(answer.text)
+
+
+def cost(receipt: dict[str, Any]) -> int:
+    return int(receipt["settlement"]["cost_micros"])
+
+
+def get(url: str) -> bytes:
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        return bytes(answer.read())
+
+
+def test_vendor_results_become_ours(tasked: Served, there: TaskVendor) -> None:
+    """Copied once, under our own link; the vendor's host is nowhere; charged by the picture."""
+    task_id = submit(tasked, IMAGES, image_of("there-image"))
+    shown = wait(tasked, task_id)
+    assert shown["output"]["task_status"] == "SUCCEEDED", shown
+    link = shown["output"]["results"][0]["url"]
+    assert link.startswith(tasked.origin + "/o/")
+    assert f":{there.port}" not in str(shown)
+    assert get(link) == there.picture
+    told = receipt_of(tasked, task_id)
+    assert (told["outcome"], told["usage"]["image_count"], cost(told)) == ("completed", 1, 200_000)
+
+
+def test_failed_there_is_failed_here_and_free(tasked: Served, there: TaskVendor) -> None:
+    there.fails = "DataInspectionFailed"
+    task_id = submit(tasked, IMAGES, image_of("there-image"))
+    shown = wait(tasked, task_id)
+    assert (shown["output"]["task_status"], shown["output"]["code"]) == ("FAILED", "DataInspectionFailed")
+    assert "usage" not in shown
+    told = receipt_of(tasked, task_id)
+    assert (told["outcome"], cost(told)) == ("failed", 0)
+
+
+@pytest.mark.parametrize("is_taken", [True, False])
+def test_submit_of_unknown_outcome(tasked: Served, there: TaskVendor, is_taken: bool) -> None:
+    """Found in the vendor's list, or failed and free; never submitted twice."""
+    before = len(there.submitted)
+    there.cuts_submits, there.drops_submits = is_taken, not is_taken
+    # a model of its own, so that the list holds nothing of other tests
+    task_id = submit(tasked, VIDEOS, {"model": "there-video", "input": {"prompt": f"cut {is_taken}"}, "parameters": {}})
+    shown = wait(tasked, task_id)
+    assert len(there.submitted) - before == int(is_taken)
+    if is_taken:
+        assert shown["output"]["task_status"] == "SUCCEEDED", shown
+        assert get(shown["output"]["video_url"]) == there.picture
+    else:
+        assert shown["output"]["task_status"] == "FAILED", shown
+        assert cost(receipt_of(tasked, task_id)) == 0
+
+
+def test_text_to_picture_to_film(tasked: Served, there: TaskVendor) -> None:
+    """A picture's own link is the first frame of a film at a vendor that cannot reach us: the picture is carried to it."""
+    picture = wait(tasked, submit(tasked, IMAGES, image_of()))["output"]["results"][0]["url"]
+    body = {
+        "model": "there-video",
+        "input": {"prompt": "pan", "img_url": picture},
+        "parameters": {"resolution": "720P"},
+    }
+    shown = wait(tasked, submit(tasked, VIDEOS, body))
+    assert shown["output"]["task_status"] == "SUCCEEDED", shown
+    sent = list(there.bodies.values())[-1]["input"]["img_url"]
+    assert sent.startswith("data:image/png;base64,")
+    assert tasked.origin not in str(list(there.bodies.values())[-1])
+
+
+def test_large_media_go_up_by_the_vendors_upload(tasked: Served, there: TaskVendor) -> None:
+    file = io.BytesIO()
+    Image.effect_noise((1600, 1600), 90).convert("RGB").save(file, "PNG")
+    policy = httpx.get(
+        f"{tasked.origin}/api/v1/uploads?action=getPolicy&model=there-video", headers=tasked.headers()
+    ).json()["data"]
+    key = policy["upload_dir"] + "/noise.png"
+    form = {
+        "OSSAccessKeyId": policy["oss_access_key_id"],
+        "Signature": policy["signature"],
+        "policy": policy["policy"],
+        "key": key,
+        "success_action_status": "200",
+    }
+    done = httpx.post(policy["upload_host"], data=form, files={"file": ("noise.png", file.getvalue())}, timeout=20)
+    assert done.status_code == 200, done.text
+    again = httpx.post(policy["upload_host"], data=form, files={"file": ("noise.png", b"other")}, timeout=20)
+    assert again.status_code == 403, again.text
+    body = {"model": "there-video", "input": {"prompt": "pan", "img_url": f"oss://{key}"}, "parameters": {}}
+    unresolved = wait(tasked, submit(tasked, VIDEOS, body))
+    assert unresolved["output"]["task_status"] == "FAILED"
+    shown = wait(tasked, submit(tasked, VIDEOS, body, **{"X-DashScope-OssResourceResolve": "enable"}))
+    assert shown["output"]["task_status"] == "SUCCEEDED", shown
+    sent = list(there.bodies.values())[-1]["input"]["img_url"]
+    assert there.uploads[sent.removeprefix("oss://")] == file.getvalue()
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        "http://127.0.0.1:9/x.png",
+        "http://10.1.2.3/x.png",
+        "http://no-such-host.invalid/x.png",
+        "ftp://example.com/x.png",
+        "not a link",
+    ],
+)
+def test_wrong_links(tasked: Served, link: str) -> None:
+    """HTTP 200 with a failed task, the documented code, and nothing charged."""
+    body = {"model": "local/camera-motion", "input": {"prompt": "x", "img_url": link}, "parameters": {"duration": 1}}
+    task_id = submit(tasked, VIDEOS, body)
+    shown = wait(tasked, task_id)
+    assert (shown["output"]["task_status"], shown["output"]["code"]) == ("FAILED", "BadRequest.InputDownloadFailed"), (
+        shown
+    )
+    assert cost(receipt_of(tasked, task_id)) == 0
+
+
+def test_tasks_are_their_workspaces_alone(tasked: Served) -> None:
+    task_id = submit(tasked, IMAGES, image_of())
+    link = wait(tasked, task_id)["output"]["results"][0]["url"]
+    tasked.installation.cli("workspaces", "create", "other")
+    tasked.installation.cli("activate", "--workspace", "other")
+    other = tasked.installation.create_key("--workspace", "other", name="other")["key"]
+    headers = {"Authorization": f"Bearer {other}"}
+    assert (
+        httpx.get(f"{tasked.origin}/api/v1/tasks/{task_id}", headers=headers).json()["output"]["task_status"]
+        == "UNKNOWN"
+    )
+    assert httpx.get(f"{tasked.origin}/api/v1/tasks", headers=headers).json()["total"] == 0
+    assert httpx.post(f"{tasked.origin}/api/v1/tasks/{task_id}/cancel", headers=headers).status_code in (400, 404)
+    # a link is public for whoever has it, but another's task may not build on it
+    body = {"model": "local/camera-motion", "input": {"prompt": "x", "img_url": link}, "parameters": {"duration": 1}}
+    answer = httpx.post(tasked.origin + VIDEOS, headers={**headers, **ASYNC}, json=body)
+    shown = httpx.get(f"{tasked.origin}/api/v1/tasks/{answer.json()['output']['task_id']}", headers=headers)
+    for _ in range(50):
+        if shown.json()["output"]["task_status"] == "FAILED":
+            break
+        time.sleep(0.1)
+        shown = httpx.get(f"{tasked.origin}/api/v1/tasks/{answer.json()['output']['task_id']}", headers=headers)
+    assert shown.json()["output"]["task_status"] == "FAILED"
+
+
+def kill_workers(installation: Installation) -> int:
+    killed = 0
+    for pid, role in installation.children().items():
+        if role == "worker":
+            os.kill(pid, signal.SIGKILL)
+            killed += 1
+    return killed
+
+
+def check_all(served: Served, ids: list[str], timeout_s: float) -> None:
+    """All end well, each stored and charged once, and every result is whole."""
+    for task_id in ids:
+        shown = wait(served, task_id, timeout_s)
+        assert shown["output"]["task_status"] == "SUCCEEDED", shown
+        Image.open(io.BytesIO(get(shown["output"]["results"][0]["url"]))).load()
+    told = [receipt_of(served, task_id) for task_id in ids]
+    assert all(one["outcome"] == "completed" and one["usage"]["image_count"] == 1 for one in told)
+
+
+def test_killed_workers_lose_nothing(tasked: Served, there: TaskVendor) -> None:
+    there.run_s = 2.0
+    before = len(there.submitted)
+    ids = [
+        submit(tasked, IMAGES, image_of(model, f"kill {n}"))
+        for n in range(8)
+        for model in ("local/poster", "there-image")
+    ]
+    for _ in range(3):
+        time.sleep(0.7)
+        kill_workers(tasked.installation)
+    check_all(tasked, ids, 60)
+    assert len(there.submitted) - before == 8
+
+
+@pytest.mark.long
+def test_thirty_kills_in_five_hundred_tasks(make_installation: Any) -> None:
+    """Each task ends, once; a submit of unknown outcome is found or failed, and then free."""
+    with TaskVendor(run_s=1.5) as there:
+        installation = make_installation(task_vendor_config(there))
+        installation.start()
+        served = Served(installation)
+        ids = []
+        kills = 0
+        for n in range(500):
+            ids.append(submit(served, IMAGES, image_of("there-image" if n % 2 else "local/poster", f"task {n}")))
+            if n % 16 == 15 and kills < 30:
+                kills += kill_workers(installation)
+        while kills < 30:
+            time.sleep(1.0)
+            kills += kill_workers(installation)
+        ended: dict[str, int] = {}
+        for task_id in ids:
+            shown = wait(served, task_id, 400)
+            status = shown["output"]["task_status"]
+            ended[status] = ended.get(status, 0) + 1
+            told = receipt_of(served, task_id)
+            if status == "SUCCEEDED":
+                Image.open(io.BytesIO(get(shown["output"]["results"][0]["url"]))).load()
+                assert (told["outcome"], told["usage"]["image_count"]) == ("completed", 1)
+            else:
+                assert (status, cost(told)) == ("FAILED", 0), shown
+        usage = httpx.get(f"{served.origin}/control/v1/usage", headers=served.headers(served.admin_key)).json()
+        print(f"{kills} kills, {ended}, vendor submits {len(there.submitted)}, usage {str(usage)[:300]}")
+        assert kills >= 30
+        assert len(there.submitted) <= 250
