@@ -304,6 +304,7 @@ async def run_face(orders: Orders) -> None:
     from steelyard.web.tasks_api import TasksApi
     from steelyard.web.tokens_api import TokensApi
     from steelyard.web.uploads_api import UploadsApi
+    from steelyard.web.videos_api import VideosApi
 
     settings = orders.settings
     # answers come before bookkeeping: where cores are short, the gateways get them
@@ -344,6 +345,7 @@ async def run_face(orders: Orders) -> None:
             ObjectsApi(library),
             FilesApi(library),
             BatchesApi(desk, library),
+            VideosApi(desk, library),
             UploadsApi(library, Policies(master_key, settings.link_origin)),
         )
         write_banner(settings, await models.read())

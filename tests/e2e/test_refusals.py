@@ -57,14 +57,16 @@ for one in (dialect for dialect in DIALECTS if dialect.paths):
     body = BODIES[one.api, one.operation]
     REQUESTS.setdefault(one.operation, []).extend(Request(one.api, "POST", path, body) for path in one.paths)
 ASYNC = {"X-DashScope-Async": "enable"}
-#: operation -> a body that makes a task of every service of it
-TASK_BODIES: dict[str, dict[str, Any]] = {
-    "images": {
+#: (API, operation) -> a body that makes a task of every service of it
+TASK_BODIES: dict[tuple[str, str], dict[str, Any]] = {
+    ("openai", "images"): {"model": "local/poster", "prompt": "hi", "size": "256x256"},
+    ("openai", "videos"): {"model": "local/camera-motion", "prompt": "hi", "seconds": "1", "size": "128x96"},
+    ("dashscope", "images"): {
         "model": "local/poster",
         "input": {"prompt": "hi", "messages": [{"role": "user", "content": [{"text": "hi"}]}], "images": [PIXEL]},
         "parameters": {"size": "256*256", "n": 1},
     },
-    "videos": {
+    ("dashscope", "videos"): {
         "model": "local/camera-motion",
         "input": {"prompt": "hi", "img_url": PIXEL, "first_frame_url": PIXEL, "last_frame_url": PIXEL},
         "parameters": {"resolution": "480P", "duration": 2},
@@ -72,7 +74,7 @@ TASK_BODIES: dict[str, dict[str, Any]] = {
 }
 for task in TASK_OPERATIONS:
     REQUESTS.setdefault(task.operation, []).extend(
-        Request(task.api, "POST", path, TASK_BODIES[task.operation], ASYNC) for path in task.paths
+        Request(task.api, "POST", path, TASK_BODIES[task.api, task.operation], ASYNC) for path in task.paths
     )
 #: Operations that name a model.
 WITH_MODEL = tuple({one.operation for one in (*DIALECTS, *TASK_OPERATIONS)})

@@ -12,14 +12,21 @@ from steelyard.dialects import (
     openai_chat,
     openai_completions,
     openai_embeddings,
+    openai_images,
     openai_rerank,
     openai_responses,
     openai_tokenize,
+    openai_videos,
 )
 from steelyard.dialects.dialect import Dialect, TaskOperation
 
 #: Operations that become tasks.
-TASK_OPERATIONS: tuple[TaskOperation, ...] = (*dashscope_images.OPERATIONS, *dashscope_videos.OPERATIONS)
+TASK_OPERATIONS: tuple[TaskOperation, ...] = (
+    *dashscope_images.OPERATIONS,
+    *dashscope_videos.OPERATIONS,
+    *openai_images.OPERATIONS,
+    *openai_videos.OPERATIONS,
+)
 
 DIALECTS: tuple[Dialect, ...] = (
     openai_chat.DIALECT,

@@ -136,7 +136,7 @@ class Core:
             call.operation = dialect.operation
         self.admission.check(grant, dialect.operation, headers, exchange.client, exchange.path)
         self._networks.saw(grant.key_id, grant.workspace, self.admission.client_of(headers, exchange.client))
-        _check_content_type(headers)
+        _check_content_type(headers, takes_forms=dialect.takes_forms)
         request = dialect.decode(exchange.body, headers)
         if call.context is not None and dialect.with_context is not None:
             request = dialect.with_context(request, call.context)
@@ -358,9 +358,11 @@ def _seconds(value: bytes) -> float:
     return seconds
 
 
-def _check_content_type(headers: dict[bytes, bytes]) -> None:
+def _check_content_type(headers: dict[bytes, bytes], *, takes_forms: bool) -> None:
     kind = headers.get(b"content-type")
     if kind is not None and kind != b"application/json" and kind.split(b";")[0].strip():
         base = kind.split(b";")[0].strip().lower()
+        if takes_forms and base == b"multipart/form-data":
+            return
         if base != b"application/json" and not base.endswith(b"+json"):
             raise fault("unsupported_file_format", accepted="application/json")

@@ -28,6 +28,8 @@ OBJECT_SCHEME = "object:"
 #: A task is told for at least this long after its end, as the vendor does.
 TOLD_S = 24 * 3600
 LOOK_S = 0.15
+#: As the OpenAI images API names it.
+BYTES_FORMAT = "b64_json"
 #: Higher is sooner. Whoever waits on the line goes before those who come back later, batches after all.
 PRIORITY_WAITING, PRIORITY_TASK, PRIORITY_BATCH = 10, 0, -10
 _OWNER = "task:"
@@ -206,7 +208,21 @@ class Desk:
             if now_state is None or now_state != state:
                 state = now_state
                 shown = await self.get(workspace, task_id)
-        return shown
+        return await self._with_bytes(shown)
+
+    async def _with_bytes(self, shown: ShownTask) -> ShownTask:
+        """For a caller who wants bytes: `data:` links in the place of public ones."""
+        task = shown.task
+        if task.outcome is None or task.ask.settings.get("response_format") != BYTES_FORMAT:
+            return shown
+        links = dict(shown.links)
+        for item in task.outcome.items:
+            async with self._database.read() as connection:
+                stored = await records.find_object(connection, item.object_id)
+            if stored is not None:
+                data = base64.b64encode(await self._shelf.blobs.read_all(stored.digest)).decode()
+                links[item.object_id] = f"data:{stored.content_type};base64,{data}"
+        return msgspec.structs.replace(shown, links=links)
 
     async def list_page(
         self, workspace: str | None, *, page_no: int = 1, page_size: int = 10, **filters: Any

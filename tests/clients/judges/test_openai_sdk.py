@@ -1,12 +1,17 @@
 """The acceptance list of the wire reference, numbered as there, with the unmodified openai SDK. Vendor behaviour is scripted."""
 
+import base64
+import io
 import json
 import time
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
+import av
 import openai
 import pytest
 from openai import AsyncOpenAI, OpenAI
+from PIL import Image
 from pydantic import BaseModel
 
 from conftest import TARGETS, client_for
@@ -553,3 +558,45 @@ def test_batch_refusals(fake: OpenAI) -> None:
     window: Any = "1h"
     with pytest.raises(openai.BadRequestError, match="completion_window"):
         fake.batches.create(input_file_id="x", endpoint="/v1/chat/completions", completion_window=window)
+
+
+def test_images(fake: OpenAI) -> None:
+    """Made while the caller waits: as bytes, or behind a link."""
+    made = fake.images.generate(model="local/poster", prompt="a kite", size="512x512", n=2, response_format="b64_json")
+    assert made.data is not None
+    assert len(made.data) == 2
+    for one in made.data:
+        picture = Image.open(io.BytesIO(base64.b64decode(one.b64_json or "")))
+        assert picture.size == (512, 512)
+    linked = fake.images.generate(model="local/poster", prompt="a kite", size="512x512")
+    assert linked.data is not None
+    assert (linked.data[0].url or "").startswith(TARGETS["served"]["origin"] + "/o/")
+    png = base64.b64decode(made.data[0].b64_json or "")
+    edited = fake.images.edit(
+        model="local/poster", image=("in.png", png, "image/png"), prompt="at night", size="512x512"
+    )
+    assert edited.data
+    with pytest.raises(openai.BadRequestError, match="size"):
+        fake.images.generate(model="local/poster", prompt="x", size=cast(Any, "9x9"))
+    with pytest.raises(openai.NotFoundError):
+        fake.images.generate(model="no-such-model", prompt="x")
+
+
+def test_videos(fake: OpenAI, tmp_path: Path) -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (320, 240), (30, 80, 120)).save(file, "PNG")
+    size: Any = "320x240"
+    video = fake.videos.create(
+        model="local/camera-motion", prompt="pan right", seconds=cast(Any, "1"), size=size,
+        input_reference=("first.png", file.getvalue(), "image/png"),
+    )  # fmt: skip
+    assert video.status in ("queued", "in_progress", "completed")
+    done = fake.videos.poll(video.id, poll_interval_ms=200)
+    assert (done.status, done.size, done.seconds, done.progress) == ("completed", "320x240", "1", 100)
+    path = tmp_path / "film.mp4"
+    fake.videos.download_content(video.id).write_to_file(path)
+    with av.open(str(path)) as film:
+        stream = film.streams.video[0]
+        assert (stream.codec_context.name, stream.width, stream.height) == ("h264", 320, 240)
+    assert video.id in [one.id for one in fake.videos.list(limit=5)]
+    assert fake.videos.delete(video.id).deleted
