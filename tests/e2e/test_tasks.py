@@ -1,5 +1,6 @@
 """Tasks end once, are stored once and charged once, whatever the vendor, the links and the processes do."""
 
+import base64
 import io
 import os
 import signal
@@ -181,6 +182,25 @@ def test_wrong_links(tasked: Served, link: str) -> None:
         shown
     )
     assert cost(receipt_of(tasked, task_id)) == 0
+
+
+def test_a_picture_that_would_fill_the_memory(tasked: Served) -> None:
+    """A few kilobytes that say nine hundred million pixels: refused by their head, in the child process."""
+    file = io.BytesIO()
+    Image.new("1", (30_000, 30_000)).save(file, "PNG")
+    link = "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+    body = {"model": "local/camera-motion", "input": {"prompt": "x", "img_url": link}, "parameters": {"duration": 1}}
+    shown = wait(tasked, submit(tasked, VIDEOS, body))
+    assert shown["output"]["task_status"] == "FAILED", shown
+    assert "pixels" in shown["output"]["detail"]["reason"]
+    assert wait(tasked, submit(tasked, IMAGES, image_of()))["output"]["task_status"] == "SUCCEEDED"
+
+
+def test_not_a_picture(tasked: Served) -> None:
+    link = "data:image/png;base64," + base64.b64encode(b"<html>no picture</html>").decode()
+    body = {"model": "local/camera-motion", "input": {"prompt": "x", "img_url": link}, "parameters": {"duration": 1}}
+    shown = wait(tasked, submit(tasked, VIDEOS, body))
+    assert shown["output"]["task_status"] == "FAILED", shown
 
 
 def test_tasks_are_their_workspaces_alone(tasked: Served) -> None:

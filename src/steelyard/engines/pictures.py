@@ -39,6 +39,8 @@ def open_picture(path: str | Path) -> Image.Image:
             return _on_white(upright) if upright.mode in ("RGBA", "LA", "P", "PA") else upright.convert("RGB")
     except PictureError:
         raise
+    except Image.DecompressionBombError as exc:
+        raise PictureError(f"the picture has more pixels than the limit of {MAX_PIXELS:,}") from exc
     except Exception as exc:
         # decoders fail in many ways, and all of them mean the same here
         raise PictureError("the file is no PNG, JPEG, WebP, BMP or GIF picture, or it is damaged") from exc
