@@ -16,6 +16,7 @@ from steelyard.cli.__main__ import COMMANDS
 from steelyard.gateway import asgi
 from steelyard.gateway.meter import Meter
 from steelyard.web.control_api import ControlApi
+from steelyard.web.media_control import MediaControl
 
 REFERENCE = Path(__file__).parent / "reference"
 NOTE = "<!-- Made from the code by docs/generate.py; do not edit. -->\n\n"
@@ -128,7 +129,7 @@ def commands() -> str:
 def control_api() -> str:
     rows: list[list[object]] = [
         [f"`{one.method} /control/v1{one.path}`", one.summary, f"`{one.body.__name__}`" if one.body else ""]
-        for one in ControlApi(None, None, 0).operations  # type: ignore[arg-type]
+        for one in ControlApi(None, None, 0, MediaControl(None, None).operations).operations  # type: ignore[arg-type]
     ]
     own = ", ".join(f"`{prefix}`" for prefix in asgi.OWN_WORKSPACE_PREFIXES)
     public = ", ".join(f"`{path}`" for path in (*asgi.PUBLIC_PATHS, *(prefix + "…" for prefix in asgi.PUBLIC_PREFIXES)))

@@ -298,6 +298,7 @@ async def run_face(orders: Orders) -> None:
     from steelyard.web.control_api import ControlApi
     from steelyard.web.files_api import FilesApi
     from steelyard.web.internal_api import InternalApi
+    from steelyard.web.media_control import MediaControl
     from steelyard.web.objects_api import ObjectsApi
     from steelyard.web.responses_api import ResponsesApi
     from steelyard.web.status_page import StatusPage
@@ -333,9 +334,9 @@ async def run_face(orders: Orders) -> None:
         desk = Desk(
             shelf, leases, result_ttl_s=read_ttl_s(settings.objects.result_ttl), deadline_s=settings.tasks.deadline_s
         )
-        library = Library(shelf)
+        library = Library(shelf, master_key)
         app = build_app(
-            ControlApi(database, models, settings.quota.free_tokens),
+            ControlApi(database, models, settings.quota.free_tokens, MediaControl(desk, library).operations),
             InternalApi(database, feed, leases, hygiene, desk),
             TokensApi(database, Signer(master_key)),
             ResponsesApi(database),
@@ -423,6 +424,7 @@ async def run_worker(orders: Orders) -> None:
     from steelyard.tasks.embedding_file import EmbeddingFileRunner
     from steelyard.tasks.local import LocalRunner
     from steelyard.tasks.media import MediaRunner
+    from steelyard.tasks.messenger import Messenger
     from steelyard.tasks.openai_media import OpenaiRunner
     from steelyard.tasks.poller import Poller
     from steelyard.tasks.vendor import VendorRunner
@@ -477,7 +479,12 @@ async def run_worker(orders: Orders) -> None:
         name = f"worker-{orders.boot_id}-{os.getpid()}"
         async with (
             await open_metrics_port(settings.run_dir, name, registry),
-            _background(_die_with_parent(), poller.run(), worker.run()),
+            _background(
+                _die_with_parent(),
+                poller.run(),
+                worker.run(),
+                Messenger(database, fetcher, master_key, registry).run(),
+            ),
         ):
             await stop.wait()
         await worker.close()

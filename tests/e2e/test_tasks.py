@@ -1,9 +1,13 @@
 """Tasks end once, are stored once and charged once, whatever the vendor, the links and the processes do."""
 
 import base64
+import hmac
+import http.server
 import io
+import json
 import os
 import signal
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -293,3 +297,100 @@ def test_thirty_kills_in_five_hundred_tasks(make_installation: Any) -> None:
         print(f"{kills} kills, {ended}, vendor submits {len(there.submitted)}, usage {str(usage)[:300]}")
         assert kills >= 30
         assert len(there.submitted) <= 250
+
+
+class Hook:
+    """A webhook's receiver, which fails as often as it is told to."""
+
+    def __init__(self, failures: int) -> None:
+        self.failures = failures
+        self.told: list[tuple[dict[str, str], bytes]] = []
+        hook = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["content-length"]))
+                hook.told.append(({name.lower(): value for name, value in self.headers.items()}, body))
+                hook.failures -= 1
+                self.send_response(500 if hook.failures >= 0 else 204)
+                self.end_headers()
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/hook"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def wait(self, count: int, timeout_s: float) -> None:
+        give_up_at = time.monotonic() + timeout_s
+        while len(self.told) < count and time.monotonic() < give_up_at:
+            time.sleep(0.05)
+        assert len(self.told) == count
+
+
+def test_webhooks(make_installation: Any) -> None:
+    """Signed, told again after a failure, in a log, and once more where that is asked for."""
+    hook = Hook(failures=1)
+    installation = make_installation('[outbound]\nprivate_hosts = ["127.0.0.1"]\n')
+    installation.start()
+    served = Served(installation)
+    admin = served.headers(served.admin_key)
+    task_id = submit(served, IMAGES, image_of(), **{"X-Steelyard-Webhook": hook.url})
+    hook.wait(2, 20)
+    control = served.origin + "/control/v1"
+    secret = httpx.get(f"{control}/workspaces/default/webhook-secret", headers=admin).json()["secret"]
+    key = base64.b64decode(secret.removeprefix("whsec_"))
+    for headers, body in hook.told:
+        text = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
+        expected = "v1," + base64.b64encode(hmac.new(key, text, "sha256").digest()).decode()
+        assert headers["webhook-signature"] == expected
+        assert json.loads(body)["data"]["task_status"] == "SUCCEEDED"
+    assert len({headers["webhook-id"] for headers, _ in hook.told}) == 1
+    time.sleep(0.5)
+    (told,) = httpx.get(f"{control}/tasks/{task_id}/deliveries", headers=admin).json()["data"]
+    assert (told["state"], told["attempts"], told["last_status"]) == ("delivered", 2, 204)
+    httpx.post(f"{control}/deliveries/{told['id']}/redeliver", headers=admin).raise_for_status()
+    hook.wait(3, 10)
+    hook.server.shutdown()
+    listed = httpx.get(f"{control}/tasks?status=SUCCEEDED", headers=admin).json()
+    assert task_id in [one["id"] for one in listed["data"]]
+    assert httpx.get(f"{control}/media/domains", headers=admin).json() == {"domains": [served.origin]}
+    assert httpx.get(f"{control}/tasks", headers=served.headers()).status_code == 403
+
+
+def test_links(tasked: Served) -> None:
+    """They need no header, take ranges, say what they are, and are void once they are forged or their object is gone."""
+    link = wait(tasked, submit(tasked, IMAGES, image_of(), **{"X-Steelyard-Result-TTL": "forever"}))["output"][
+        "results"
+    ][0]["url"]
+    assert "Expires=forever" in link
+    data = httpx.get(link)
+    assert (data.status_code, data.headers["content-type"], data.headers["access-control-allow-origin"]) == (
+        200,
+        "image/png",
+        "*",
+    )
+    assert link.partition("?")[0].endswith(".png")
+    part = httpx.get(link, headers={"Range": "bytes=10-19"})
+    assert (part.status_code, part.content) == (206, data.content[10:20])
+    assert part.headers["content-range"] == f"bytes 10-19/{len(data.content)}"
+    head = httpx.head(link)
+    assert (head.status_code, head.headers["content-length"], head.content) == (200, str(len(data.content)), b"")
+    assert httpx.options(link).status_code == 204
+    assert "attachment" in httpx.get(link + "&download=1").headers["content-disposition"]
+    assert httpx.get(link, headers={"If-None-Match": data.headers["etag"]}).status_code == 304
+    assert httpx.get(link, headers={"Range": f"bytes={len(data.content)}-"}).status_code == 416
+    forged = (
+        link[:-1] + ("A" if link[-1] != "A" else "B"),
+        link.replace("forever", "99999999999"),
+        link.replace("/o/obj", "/o/obx"),
+    )
+    for other in forged:
+        refused = httpx.get(other)
+        assert (refused.status_code, refused.headers["content-type"]) == (403, "text/plain; charset=utf-8")
+    short = wait(tasked, submit(tasked, IMAGES, image_of(), **{"X-Steelyard-Result-TTL": "1s"}))["output"]["results"][
+        0
+    ]["url"]
+    time.sleep(2.2)
+    assert httpx.get(short).status_code == 403

@@ -55,6 +55,12 @@ async def list_of(connection: AsyncConnection, workspace: str | None, task_id: s
     return [Delivery(*row) for row in await connection.execute(query)]
 
 
+async def find(connection: AsyncConnection, delivery_id: str) -> Delivery | None:
+    """One delivery."""
+    row = (await connection.execute(select(*_COLUMNS).where(delivery.c.id == delivery_id))).first()
+    return None if row is None else Delivery(*row)
+
+
 async def take(connection: AsyncConnection, delivery_id: str, until_us: int, now_us: int) -> bool:
     """Puts the next try off, so that no other worker makes it meanwhile; False where another has it already."""
     where = (delivery.c.id == delivery_id, delivery.c.state == WAITING, delivery.c.next_us <= now_us)

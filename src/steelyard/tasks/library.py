@@ -8,9 +8,11 @@ from steelyard.base.errors import fault
 from steelyard.base.lifetimes import FOREVER
 from steelyard.canon.files import PREFIXES, StoredFile, StoredObject
 from steelyard.canon.grant import Grant
-from steelyard.store import audit
+from steelyard.store import audit, deliveries
+from steelyard.store.deliveries import Delivery
 from steelyard.store.objects import records
 from steelyard.store.objects.blobs import Spool
+from steelyard.tasks.notices import get_secret
 from steelyard.tasks.shelf import Shelf
 
 #: Uploads by the native policy live this long.
@@ -22,8 +24,9 @@ MAX_TOTAL_BYTES = 100 * 1024**3
 class Library:
     """The use-cases."""
 
-    def __init__(self, shelf: Shelf) -> None:
+    def __init__(self, shelf: Shelf, master_key: bytes) -> None:
         self._shelf = shelf
+        self._master_key = master_key
         self._database = shelf.database
 
     def open_spool(self) -> Spool:
@@ -113,6 +116,36 @@ class Library:
     def domains(self) -> list[str]:
         """What a firewall or mini-program must let through to open any link of ours."""
         return [self._shelf.links.origin]
+
+    # webhooks
+
+    async def list_deliveries(self, task_id: str) -> list[Delivery]:
+        """What a task's webhook was told."""
+        async with self._database.read() as connection:
+            return await deliveries.list_of(connection, None, task_id)
+
+    async def redeliver(self, delivery_id: str, *, actor: str) -> Delivery:
+        """Tells a webhook again, whatever came of it before.
+
+        Raises:
+            Fault: `resource_not_found`.
+        """
+        now = now_us()
+        async with self._database.write() as connection:
+            found = await deliveries.find(connection, delivery_id)
+            if found is None:
+                raise fault("resource_not_found", detail=" No delivery has this id.")
+            await deliveries.set_result(connection, delivery_id, state=deliveries.WAITING, attempts=0, next_us=now)
+            await audit.append(connection, actor=actor, action="webhooks.redeliver", subject=delivery_id, now_us=now)
+            again = await deliveries.find(connection, delivery_id)
+        assert again is not None
+        return again
+
+    async def get_webhook_secret(self, workspace: str, *, actor: str) -> str:
+        """The secret that a workspace's notices are signed with."""
+        async with self._database.write() as connection:
+            await audit.append(connection, actor=actor, action="webhooks.secret", subject=workspace, now_us=now_us())
+        return get_secret(self._master_key, workspace)
 
     # files
 
@@ -206,4 +239,4 @@ class Library:
         return stored
 
 
-__all__ = ["Library", "Spool"]
+__all__ = ["Delivery", "Library", "Spool"]

@@ -156,7 +156,7 @@ def show_model(model: Model) -> dict[str, Any]:
 class ControlApi:
     """The handlers."""
 
-    def __init__(self, records: Records, models: ModelBook, free_tokens: int) -> None:
+    def __init__(self, records: Records, models: ModelBook, free_tokens: int, more: tuple[Operation, ...] = ()) -> None:
         self._records = records
         self._models = models
         self._free_tokens = free_tokens
@@ -241,6 +241,7 @@ class ControlApi:
             Operation("GET", "/usage", "Sum usage and cost", self.get_usage),
             Operation("GET", "/requests/{request_id}/receipt", "Show a call's receipt", self.get_receipt),
             Operation("GET", "/audit", "Read the audit trail, newest first", self.get_audit),
+            *more,
             Operation("GET", "/openapi.json", "This document", self.get_document),
         )
 
