@@ -411,6 +411,17 @@ def make_fetcher(settings: Settings) -> "Fetcher":
     )
 
 
+def check_link(settings: Settings, url: str) -> dict[str, Any]:
+    """What a task would make of a link; see `LinkChecker`."""
+    from steelyard.engines.workshop import Workshop
+    from steelyard.tasks.link_check import LinkChecker
+
+    work_dir = Path(settings.data_dir) / "spool"
+    prepare_data_dir(settings)
+    work_dir.mkdir(exist_ok=True)
+    return asyncio.run(LinkChecker(make_fetcher(settings), Workshop(1), work_dir).check(url))
+
+
 async def run_worker(orders: Orders) -> None:
     """The task queue's hands: pictures, films, batches, questions to vendors, notices."""
     from steelyard.base.sealing import Sealer

@@ -13,6 +13,7 @@ import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
+import av
 import httpx
 import pytest
 from PIL import Image
@@ -394,3 +395,38 @@ def test_links(tasked: Served) -> None:
     ]["url"]
     time.sleep(2.2)
     assert httpx.get(short).status_code == 403
+
+
+def test_command_line(tasked: Served, tmp_path: Any) -> None:
+    """A picture, a film from it, its task, a published file, a link looked at."""
+    cli, key = tasked.installation.cli, ("--base-url", tasked.origin + "/v1", "--api-key", tasked.key)
+    picture, film = tmp_path / "a.png", tmp_path / "a.mp4"
+    cli("images", "create", "a mill", "--size", "512*384", "--out", str(picture), *key)
+    with Image.open(picture) as opened_picture:
+        assert opened_picture.size == (512, 384)
+    made = cli(
+        "videos",
+        "create",
+        "pan left",
+        "--first-frame",
+        str(picture),
+        "--resolution",
+        "480P",
+        "--duration",
+        "1",
+        "--out",
+        str(film),
+        *key,
+    )
+    assert made.stdout.strip() == str(film)
+    with av.open(str(film)) as opened:
+        assert opened.streams.video[0].codec_context.name == "h264"
+    task_id = cli("tasks", "list", "--model", "local/camera-motion", *key).stdout.split()[0]
+    assert "SUCCEEDED" in cli("tasks", "show", task_id, *key).stdout
+    link = cli("media", "publish", str(picture), *key).stdout.strip()
+    assert get(link) == picture.read_bytes()
+    assert cli("media", "domains").stdout.startswith("http://127.0.0.1:")
+    report = json.loads(cli("media", "check", "http://169.254.169.254/x.png", "--json", check=False).stdout)
+    assert (report["ok"], report["error"]["code"]) == (False, "BadRequest.InputDownloadFailed")
+    refused = cli("videos", "create", "x", "--first-frame", "nowhere.png", *key, check=False)
+    assert (refused.returncode, refused.stderr.strip()) == (1, "nowhere.png cannot be read: No such file or directory.")

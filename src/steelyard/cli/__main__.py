@@ -20,6 +20,10 @@ COMMANDS: dict[str, str] = {
     "tokens": "steelyard.cli.tokens:app",
     "workspaces": "steelyard.cli.workspaces:app",
     "models": "steelyard.cli.models:app",
+    "images": "steelyard.cli.images:app",
+    "videos": "steelyard.cli.videos:app",
+    "tasks": "steelyard.cli.tasks:app",
+    "media": "steelyard.cli.media:app",
     "usage": "steelyard.cli.usage:app",
     "config": "steelyard.cli.config:app",
 }

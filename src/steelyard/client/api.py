@@ -39,15 +39,24 @@ class Client:
         """GET, checked."""
         return self._checked("GET", path, None)
 
-    def post(self, path: str, body: dict[str, Any]) -> httpx.Response:
+    def post(self, path: str, body: dict[str, Any], headers: dict[str, str] | None = None) -> httpx.Response:
         """POST, checked."""
-        return self._checked("POST", path, body)
+        return self._checked("POST", path, body, headers)
 
-    def _checked(self, method: str, path: str, body: dict[str, Any] | None) -> httpx.Response:
+    def upload(self, url: str, files: dict[str, Any]) -> httpx.Response:
+        """POST of a form with files, checked."""
+        with _reachable(self.endpoint):
+            answer = self._http.post(url, files=files)
+        _raise_for(answer)
+        return answer
+
+    def _checked(
+        self, method: str, path: str, body: dict[str, Any] | None, headers: dict[str, str] | None = None
+    ) -> httpx.Response:
         # a path from the root leaves the base URL's own path behind
         url = urljoin(self.endpoint.base_url, path) if path.startswith("/") else path
         with _reachable(self.endpoint):
-            answer = self._http.request(method, url, json=body)
+            answer = self._http.request(method, url, json=body, headers=headers)
         _raise_for(answer)
         return answer
 

@@ -1,0 +1,107 @@
+"""`steelyard media`."""
+
+import sys
+from pathlib import Path
+
+from cyclopts import App
+
+from steelyard.base.errors import SetupFault
+from steelyard.cli.context import EXIT_FAILED, get_settings, print_json
+from steelyard.cli.media_flags import calling, native_root
+
+app = App(name="media", help="Links: test one, publish a file, what to let through a firewall.")
+
+
+@app.command
+def check(url: str, *, data_dir: Path | None = None, config: Path | None = None, json: bool = False) -> None:
+    """Test a link as a task would follow it, before one is paid for.
+
+    Parameters
+    ----------
+    url
+        The link.
+    data_dir
+        The installation's data directory.
+    config
+        Configuration file.
+    json
+        Print JSON.
+    """
+    from steelyard.assembly import check_link
+
+    report = check_link(get_settings(data_dir, config), url)
+    if json:
+        print_json(report)
+    else:
+        for name, value in report.items():
+            if name not in ("warnings", "error", "ok", "url") and value not in (None, ""):
+                print(f"{name.replace('_', ' '):18} {value}")
+        for warning in report["warnings"]:
+            print(f"warning            {warning}")
+        if report["error"] is not None:
+            error = report["error"]
+            print(f"error              {error['code']}: {error['message']}")
+            for text in _texts(error["detail"]):
+                print(f"                   {text}")
+        print("verdict            " + ("usable" if report["ok"] else "not usable"))
+    if not report["ok"]:
+        sys.exit(EXIT_FAILED)
+
+
+def _texts(detail: object) -> list[str]:
+    """Every text of an explanation, in both languages."""
+    if isinstance(detail, dict):
+        return [text for value in detail.values() for text in _texts(value)]
+    return [str(detail)]
+
+
+@app.command
+def publish(
+    file: Path,
+    *,
+    base_url: str | None = None,
+    api_key: str | None = None,
+    profile: str | None = None,
+    json: bool = False,
+) -> None:
+    """Keep a file behind a public link until it is deleted, and print the link.
+
+    Parameters
+    ----------
+    file
+        The file.
+    base_url
+        Address of the endpoint; default the server of this machine.
+    api_key
+        Its key.
+    profile
+        A kept endpoint and key.
+    json
+        Print JSON.
+    """
+    if not file.is_file():
+        raise SetupFault(f"{file} is no file.")
+    with calling(base_url, api_key, profile) as client, file.open("rb") as opened:
+        root = native_root(client.endpoint)
+        made = client.upload(f"{root}/files", {"files": (file.name, opened)}).json()["data"]
+        if made["failed_uploads"]:
+            raise SetupFault(made["failed_uploads"][0]["message"])
+        shown = client.get(f"{root}/files/{made['uploaded_files'][0]['file_id']}").json()["data"]
+    if json:
+        print_json(shown)
+        return
+    print(shown["url"])
+
+
+@app.command
+def domains(*, data_dir: Path | None = None, config: Path | None = None) -> None:
+    """What a firewall or mini-program must let through to open any link of this server.
+
+    Parameters
+    ----------
+    data_dir
+        The installation's data directory.
+    config
+        Configuration file.
+    """
+    print(get_settings(data_dir, config).link_origin)

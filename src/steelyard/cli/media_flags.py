@@ -1,0 +1,75 @@
+"""What the commands for pictures, films, tasks and files share: the endpoint's client, one answer, a result saved."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from steelyard.base.errors import SetupFault
+from steelyard.base.explain import explain
+from steelyard.cli.context import find_endpoint, print_json
+from steelyard.client.api import Client
+from steelyard.client.endpoint import Endpoint
+from steelyard.client.errors import ApiError
+from steelyard.client.steelyard import Steelyard
+
+
+@contextlib.contextmanager
+def calling(base_url: str | None, api_key: str | None, profile: str | None) -> Iterator[Client]:
+    """A client of the chosen endpoint; what it answers wrong becomes one sentence."""
+    endpoint = find_endpoint(base_url, api_key, profile)
+    with told(), Client(endpoint) as client:
+        yield client
+
+
+@contextlib.contextmanager
+def told() -> Iterator[None]:
+    """Refusals become one sentence with the cure.
+
+    Raises:
+        SetupFault: the refusal.
+    """
+    try:
+        yield
+    except ApiError as error:
+        found = explain(error.body) if error.body else []
+        cure = f" {found[0].row.cure[0]}" if found else ""
+        raise SetupFault(f"{error.status or 'No answer'}: {error.message}{cure}") from None
+    except TimeoutError as error:
+        raise SetupFault(f"{error}; `steelyard tasks show` tells of it later.") from None
+
+
+def native_root(endpoint: Endpoint) -> str:
+    """Where the native API begins."""
+    return endpoint.base_url.split("/compatible-mode")[0].removesuffix("/v1").rstrip("/") + "/api/v1"
+
+
+def wait_and_save(endpoint: Endpoint, task_id: str, out: Path | None, *, json: bool) -> None:
+    """Waits for a task, saves its results where that is wanted, and prints where they are."""
+    with told(), Steelyard(native_root(endpoint), endpoint.api_key, api="dashscope") as client:
+        output = client.wait(task_id)
+        links = links_of(output)
+        saved = (
+            []
+            if out is None
+            else [client.save(link, _target(out, number, len(links))) for number, link in enumerate(links)]
+        )
+    if json:
+        print_json({**output, "saved": [str(path) for path in saved]})
+        return
+    for one in saved or links:
+        print(one)
+
+
+def _target(out: Path, number: int, count: int) -> Path:
+    return out if count == 1 or out.is_dir() else out.with_stem(f"{out.stem}-{number}")
+
+
+def links_of(output: dict[str, Any]) -> list[str]:
+    """The results' links in any of the native forms."""
+    if output.get("video_url"):
+        return [output["video_url"]]
+    found = [one["url"] for one in output.get("results") or [] if one.get("url")]
+    for choice in output.get("choices") or []:
+        found += [part["image"] for part in choice["message"]["content"] if "image" in part]
+    return found
