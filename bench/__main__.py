@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-from bench import crossings, engine, features, peers, picture
+from bench import crossings, engine, features, peers, picture, task_queue
 
 OUT = Path("bench-results")
 PLAIN_CALLS = 20_000
@@ -123,6 +123,7 @@ def main() -> None:
     parser.add_argument("--features", action="store_true", help="what each feature costs")
     parser.add_argument("--engine", action="store_true", help="the embedded model against the bare engine")
     parser.add_argument("--crossings", action="store_true", help="what a crossing between APIs costs")
+    parser.add_argument("--queue", action="store_true", help="the task queue by itself")
     parser.add_argument("--no-peers", action="store_true", help="only what else is asked for")
     arguments = parser.parse_args()
     OUT.mkdir(exist_ok=True)
@@ -133,6 +134,8 @@ def main() -> None:
         text += f"\n{crossings.table(load, cpu_per_thousand, arguments.rounds)}\n"
     if arguments.engine:
         text += f"\n{engine.compare()}\n"
+    if arguments.queue:
+        text += f"\n{task_queue.table(arguments.rounds)}\n"
     (OUT / "table.md").write_text(text)
     print(text)
     print(f"written to {OUT}", file=sys.stderr)

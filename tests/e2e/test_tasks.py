@@ -11,6 +11,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import av
@@ -430,3 +431,45 @@ def test_command_line(tasked: Served, tmp_path: Any) -> None:
     assert (report["ok"], report["error"]["code"]) == (False, "BadRequest.InputDownloadFailed")
     refused = cli("videos", "create", "x", "--first-frame", "nowhere.png", *key, check=False)
     assert (refused.returncode, refused.stderr.strip()) == (1, "nowhere.png cannot be read: No such file or directory.")
+
+
+def cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@pytest.mark.long
+def test_ten_thousand_open_tasks(make_installation: Any) -> None:
+    """At a vendor, all asked about within twice the interval, by one worker under 30 % of a core."""
+    count, poll_s = 10_000, 15.0
+    with TaskVendor(run_s=10_000.0) as there:
+        config = task_vendor_config(there).replace("poll_s = 1.0", f"poll_s = {poll_s}")
+        installation = make_installation(config)
+        installation.start()
+        served = Served(installation)
+        with httpx.Client(headers={**served.headers(), **ASYNC}, timeout=30) as client:
+
+            def submit_some(numbers: range) -> None:
+                for n in numbers:
+                    answer = client.post(served.origin + IMAGES, json=image_of("there-image", f"open {n}"))
+                    assert answer.status_code == 200, answer.text
+
+            threads = [threading.Thread(target=submit_some, args=(range(start, count, 8),)) for start in range(8)]
+            for one in threads:
+                one.start()
+            for one in threads:
+                one.join()
+        give_up_at = time.monotonic() + 240
+        while len(there.submitted) < count and time.monotonic() < give_up_at:
+            time.sleep(0.5)
+        assert len(there.submitted) == count
+        # the young ones are asked about more often: their pauses have grown by now
+        time.sleep(2.5 * poll_s)
+        (worker,) = [pid for pid, role in installation.children().items() if role == "worker"]
+        there.asked_at.clear()
+        began, cpu = time.monotonic(), cpu_s(worker)
+        time.sleep(2 * poll_s)
+        share = (cpu_s(worker) - cpu) / (time.monotonic() - began)
+        print(f"{len(there.asked_at)} of {count} asked about within {2 * poll_s:g} s, worker at {share:.1%} of a core")
+        assert len(there.asked_at) == count
+        assert share < 0.3

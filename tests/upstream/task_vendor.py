@@ -45,7 +45,8 @@ class TaskVendor:
     bodies: dict[str, dict[str, Any]] = field(default_factory=dict)
     uploads: dict[str, bytes] = field(default_factory=dict)
     canceled: set[str] = field(default_factory=set)
-    asked: int = 0
+    #: when each task was last asked about
+    asked_at: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.port = free_port()
@@ -91,8 +92,8 @@ class TaskVendor:
         return JSONResponse({"output": {"task_id": task_id, "task_status": "PENDING"}, "request_id": "r"})
 
     async def ask(self, request: Request) -> Response:
-        self.asked += 1
         task_id = request.path_params["task_id"]
+        self.asked_at[task_id] = time.time()
         if task_id not in self.submitted:
             return JSONResponse({"output": {"task_id": task_id, "task_status": "UNKNOWN"}, "request_id": "r"})
         output: dict[str, Any] = {"task_id": task_id, "task_status": "RUNNING"}
