@@ -32,6 +32,8 @@ from steelyard.upstream.task_api import NotSent, OutcomeUnknown, TaskApi
 SKEW_S = 90
 #: A result that cannot be copied is tried for so long that the vendor's link is still good.
 COPY_TRIES = 6
+#: Of so many tasks in a vendor's list the prompts are looked at.
+MAX_LOOKED_AT = 100
 #: Larger than this goes up by the vendor's upload, smaller within the call.
 INLINE_BYTES = 2 * 1024 * 1024
 #: (kind, service) -> where the vendor is asked, and whether as a task
@@ -57,6 +59,7 @@ class VendorRunner:
         self._pool = pool
         self._poller = poller
         self._relay = relay
+        self._finding = asyncio.Lock()
 
     async def run(self, job: Job, target: Target) -> Done:
         """See `job.Runner`."""
@@ -135,7 +138,17 @@ class VendorRunner:
             raise Again(str(exc)) from None
 
     async def _reconcile(self, job: Job, api: TaskApi, target: Target) -> None:
-        """Nobody knows whether the vendor took the task on: its list tells, where it tells of exactly one that is nobody else's."""
+        """Nobody knows whether the vendor took the task on: its list tells, of those that are nobody's.
+
+        Raises:
+            Again: it does not show yet.
+            Failed: none there is ours.
+        """
+        # one at a time: two must not find the same one
+        async with self._finding:
+            await self._find_there(job, api, target)
+
+    async def _find_there(self, job: Job, api: TaskApi, target: Target) -> None:
         told_us = job.notes["telling_us"]
         since, until = _stamp(told_us, -SKEW_S), _stamp(told_us, SKEW_S)
         listed = await api.list_since(target.model, since, until)
@@ -154,12 +167,25 @@ class VendorRunner:
             and note.get("target") == target.label
             and abs(note.get("telling_us", 0) - told_us) <= 2 * SKEW_S * MICROS
         ]
-        free = [one for one in listed if one.get("task_id") and one["task_id"] not in known]
+        free = [str(one["task_id"]) for one in listed if one.get("task_id") and one["task_id"] not in known]
         if len(free) == 1 and len(rivals) <= 1:
-            await job.note(there=free[0]["task_id"], is_found=True)
+            await job.note(there=free[0], is_found=True)
             return
-        for one in free if not rivals[1:] else ():
-            await api.cancel(one["task_id"])
+        await self._find_by_prompt(job, api, target, free)
+
+    async def _find_by_prompt(self, job: Job, api: TaskApi, target: Target, free: list[str]) -> None:
+        """Of several tasks that are nobody's, ours is one with our prompt; vendors tell prompts once a task is over."""
+        is_undecided = False
+        for task_id in free[:MAX_LOOKED_AT]:
+            state, body = await api.ask(task_id)
+            if state == SUCCEEDED:
+                output = msgspec.json.decode(body).get("output") or {}
+                if any(one.get("orig_prompt") == job.ask.prompt for one in _results(output)):
+                    await job.note(there=task_id, is_found=True)
+                    return
+            is_undecided = is_undecided or state in ("", "PENDING", "RUNNING")
+        if is_undecided:
+            raise Again("which of the vendor's tasks is this one does not show yet", 3.0)
         raise Failed(_unknown(), target.label)
 
     # taking what came of it
