@@ -77,7 +77,8 @@ FAULTY = [
     ("nonsense = 1\n", "unknown section"),
     ("[providers.a]\nkind = 'openai'\n", "providers.a.base_url: base_url must begin with http"),
     ("[models.m]\ntargets = [{provider = 'nobody'}]\n", "no provider 'nobody'"),
-    ("[objects]\nurl = 's3://b'\n", "not delivered in this version"),
+    ("[monitor]\nurl = 'x'\n", "not delivered in this version"),
+    ("[objects]\nurl = 'ftp://b'\n", "objects.url must begin with file:// or s3://"),
     (
         "[providers.a]\nbase_url = 'http://x/v1'\napi_key = 'env:STEELYARD_TEST_UNSET'\n",
         "STEELYARD_TEST_UNSET, which is not set",

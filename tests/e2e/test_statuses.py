@@ -106,7 +106,7 @@ def test_explain_command(served: Served) -> None:
     assert "重试" in cli("explain", "429", "--lang", "zh").stdout
     body = json.dumps({"code": "InvalidApiKey", "message": "Invalid API-key provided.", "request_id": "x"})
     assert json.loads(cli("explain", body, "--json").stdout)[0]["slug"] == "api_key_invalid"
-    assert "media_download_failed" in cli("explain", "-", input_text="BadRequest.InputDownloadFailed").stdout
+    assert "input_download_failed" in cli("explain", "-", input_text="BadRequest.InputDownloadFailed").stdout
     assert cli("explain", "qqqq", check=False).returncode == 1
 
 
@@ -170,6 +170,9 @@ def test_metrics(served: Served) -> None:
         "le",
         "usage_type",
         "backend",
+        "kind",
+        "lane",
+        "status",
         "currency",
     }
     assert "sk-" not in text

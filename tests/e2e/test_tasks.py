@@ -355,6 +355,7 @@ def test_webhooks(make_installation: Any) -> None:
     httpx.post(f"{control}/deliveries/{told['id']}/redeliver", headers=admin).raise_for_status()
     hook.wait(3, 10)
     hook.server.shutdown()
+    hook.server.server_close()
     listed = httpx.get(f"{control}/tasks?status=SUCCEEDED", headers=admin).json()
     assert task_id in [one["id"] for one in listed["data"]]
     assert httpx.get(f"{control}/media/domains", headers=admin).json() == {"domains": [served.origin]}
