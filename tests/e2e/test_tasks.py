@@ -399,6 +399,23 @@ def test_links(tasked: Served) -> None:
     assert httpx.get(short).status_code == 403
 
 
+def test_links_kept_and_revoked(tasked: Served) -> None:
+    """An operator keeps an object longer, voids its links, and removes it."""
+    link = wait(tasked, submit(tasked, IMAGES, image_of()))["output"]["results"][0]["url"]
+    admin = tasked.headers(tasked.admin_key)
+    control = tasked.origin + "/control/v1/objects"
+    found = httpx.get(control, headers=admin).json()["data"][0]
+    assert found["url"] == link
+    kept = httpx.post(f"{control}/{found['id']}/keep", headers=admin, json={"ttl": "forever"}).json()
+    assert kept["keep_until"] is None
+    assert get(kept["url"]) == get(link)
+    revoked = httpx.post(f"{control}/{found['id']}/revoke", headers=admin).json()
+    assert [httpx.get(one).status_code for one in (link, kept["url"], revoked["url"])] == [403, 403, 200]
+    assert httpx.delete(f"{control}/{found['id']}", headers=admin).status_code == 200
+    assert httpx.get(revoked["url"]).status_code == 403
+    assert httpx.post(f"{control}/{found['id']}/revoke", headers=tasked.headers()).status_code == 403
+
+
 def test_command_line(tasked: Served, tmp_path: Any) -> None:
     """A picture, a film from it, its task, a published file, a link looked at."""
     cli, key = tasked.installation.cli, ("--base-url", tasked.origin + "/v1", "--api-key", tasked.key)

@@ -2,14 +2,17 @@
 
 from typing import Any
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
 from steelyard.base.clock import MICROS
+from steelyard.base.lifetimes import read_ttl_s
+from steelyard.canon.files import StoredObject
 from steelyard.canon.task import Task
 from steelyard.tasks.desk import Desk
 from steelyard.tasks.library import Delivery, Library
-from steelyard.web.answers import json_answer, secret_answer
+from steelyard.web.answers import json_answer, read_body, secret_answer
 from steelyard.web.control_api import Operation
 from steelyard.web.principal import get_admin
 from steelyard.web.queries import read_integer
@@ -50,6 +53,27 @@ def show_delivery(one: Delivery) -> dict[str, Any]:
     }
 
 
+class KeepWish(msgspec.Struct, forbid_unknown_fields=True):
+    """Body of POST /objects/ID/keep: a time from now such as 7d, or `forever`."""
+
+    ttl: str
+
+
+def show_object(stored: StoredObject, link: str) -> dict[str, Any]:
+    """An object as JSON, with its link of now."""
+    return {
+        "id": stored.id,
+        "workspace": stored.workspace,
+        "name": stored.name,
+        "content_type": stored.content_type,
+        "bytes": stored.size_bytes,
+        "sha256": stored.digest,
+        "created_at": stored.created_us // MICROS,
+        "keep_until": None if stored.keep_until_us is None else stored.keep_until_us // MICROS,
+        "url": link,
+    }
+
+
 class MediaControl:
     """The handlers."""
 
@@ -58,6 +82,10 @@ class MediaControl:
         self._library = library
         self.operations = (
             Operation("GET", "/media/domains", "What a firewall or mini-program must let through", self.get_domains),
+            Operation("GET", "/objects", "List objects of ?workspace=, the newest first", self.list_objects),
+            Operation("POST", "/objects/{object_id}/keep", "Keep an object for so long", self.keep_object, KeepWish),
+            Operation("POST", "/objects/{object_id}/revoke", "Make every link to an object void", self.revoke_object),
+            Operation("DELETE", "/objects/{object_id}", "Remove an object with its links", self.delete_object),
             Operation("GET", "/tasks", "List tasks of all workspaces, or of ?workspace=", self.list_tasks),
             Operation("GET", "/tasks/{task_id}", "Show a task", self.get_task),
             Operation("POST", "/tasks/{task_id}/cancel", "Cancel a task that has not begun", self.cancel_task),
@@ -75,6 +103,29 @@ class MediaControl:
     async def get_domains(self, request: Request) -> Response:
         get_admin(request)
         return json_answer({"domains": self._library.domains()})
+
+    async def list_objects(self, request: Request) -> Response:
+        get_admin(request)
+        workspace = request.query_params.get("workspace", "default")
+        found = await self._library.list_objects(workspace, read_integer(request.query_params, "limit", 100, 1, 1000))
+        return json_answer({"data": [show_object(one, self._library.link(one)) for one in found]})
+
+    async def keep_object(self, request: Request) -> Response:
+        actor = get_admin(request).key_id
+        wish = await read_body(request, KeepWish)
+        object_id = request.path_params["object_id"]
+        stored, link = await self._library.set_keeping(None, object_id, read_ttl_s(wish.ttl), actor=actor)
+        return json_answer(show_object(stored, link))
+
+    async def revoke_object(self, request: Request) -> Response:
+        actor = get_admin(request).key_id
+        stored = await self._library.revoke_links(None, request.path_params["object_id"], actor=actor)
+        return json_answer(show_object(stored, self._library.link(stored)))
+
+    async def delete_object(self, request: Request) -> Response:
+        actor = get_admin(request).key_id
+        await self._library.delete_object(None, request.path_params["object_id"], actor=actor)
+        return json_answer({"id": request.path_params["object_id"], "deleted": True})
 
     async def list_tasks(self, request: Request) -> Response:
         get_admin(request)
