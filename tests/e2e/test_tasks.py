@@ -416,6 +416,52 @@ def test_links_kept_and_revoked(tasked: Served) -> None:
     assert httpx.post(f"{control}/{found['id']}/revoke", headers=tasked.headers()).status_code == 403
 
 
+def test_budgets_hold_for_tasks_under_way(tasked: Served, there: TaskVendor) -> None:
+    """What a task may cost is held from its submit on, and given back when it fails."""
+    there.run_s, there.fails = 2.0, "InternalError"
+    poor = tasked.installation.create_key("--budget-money", "0.50", "--per", "total", name="poor")["key"]
+    headers = {**tasked.headers(poor), **ASYNC}
+
+    def ask() -> httpx.Response:
+        return httpx.post(tasked.origin + IMAGES, headers=headers, json=image_of("there-image"), timeout=20)
+
+    answers = [ask() for _ in range(3)]
+    assert [one.status_code for one in answers] == [200, 200, 429], answers[-1].text
+    for one in answers[:2]:
+        assert wait(tasked, one.json()["output"]["task_id"])["output"]["task_status"] == "FAILED"
+    there.run_s, there.fails = 0.3, ""
+    # both holds are free again; of the two that succeed, 0.40 of the 0.50 is spent for good
+    for _ in range(2):
+        answer = ask()
+        assert answer.status_code == 200, answer.text
+        assert wait(tasked, answer.json()["output"]["task_id"])["output"]["task_status"] == "SUCCEEDED"
+    assert ask().status_code == 429
+
+
+def test_cancel_while_it_waits(make_installation: Any) -> None:
+    """One slot, two films before it: the third waits for certain, is cancelled, never runs and costs nothing."""
+    installation = make_installation("[tasks]\nlocal_slots = 1\n")
+    installation.start()
+    served = Served(installation)
+    film = {
+        "model": "local/camera-motion",
+        "input": {"prompt": "pan"},
+        "parameters": {"duration": 6, "resolution": "720P"},
+    }
+    busy = [submit(served, VIDEOS, film) for _ in range(2)]
+    waiting = submit(served, IMAGES, image_of())
+    url = f"{served.origin}/api/v1/tasks/{waiting}"
+    assert httpx.post(f"{url}/cancel", headers=served.headers()).status_code == 200
+    shown = fetch(served, waiting)
+    assert shown["output"]["task_status"] == "CANCELED"
+    again = httpx.post(f"{url}/cancel", headers=served.headers())
+    assert (again.status_code, again.json()["code"]) == (400, "UnsupportedOperation")
+    running = httpx.post(f"{served.origin}/api/v1/tasks/{busy[0]}/cancel", headers=served.headers())
+    assert (running.status_code, running.json()["code"]) == (400, "UnsupportedOperation")
+    assert wait(served, busy[0], 60)["output"]["task_status"] == "SUCCEEDED"
+    assert fetch(served, waiting)["output"]["task_status"] == "CANCELED"
+
+
 def test_command_line(tasked: Served, tmp_path: Any) -> None:
     """A picture, a film from it, its task, a published file, a link looked at."""
     cli, key = tasked.installation.cli, ("--base-url", tasked.origin + "/v1", "--api-key", tasked.key)

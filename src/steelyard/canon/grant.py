@@ -33,6 +33,8 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     origin: str = ""
     token_calls: int | None = None
     token_spend: Budget | None = None
+    #: A worker's call for a task.
+    is_task: bool = False
     #: A batch's call: charged at the price's percentage for batches.
     is_batch: bool = False
 

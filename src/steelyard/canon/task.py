@@ -60,6 +60,9 @@ class TaskAsk(msgspec.Struct, frozen=True, kw_only=True):
     body: dict[str, Any] = {}
     #: Whether `oss://` links may be resolved.
     resolves_oss: bool = False
+    #: What narrows the calls that the task makes, where a temporary token submitted it.
+    models: tuple[str, ...] = ()
+    operations: tuple[str, ...] = ()
     #: How long the links of the results are good, 0 for ever; None takes the installation's time.
     ttl_s: int | None = None
     #: Where to tell of its end.

@@ -315,7 +315,9 @@ class Core:
             exchange.send(stored.status, stored.headers, stored.body)
             return
         keeps = not wants_no_replay(exchange.headers)
-        recording = RecordingExchange(exchange, lambda one: self._spawn(self._keep(once, one, keeps)))
+        recording = RecordingExchange(
+            exchange, lambda one: self._spawn(self._keep(once, one, keeps)), outlives_client=grant.is_task
+        )
         # refusals go through the recording too, so that the key is freed again
         self._attempt(call, grant, recording, dialect)
 

@@ -11,8 +11,12 @@ MAX_KEPT_BYTES = 1_048_576
 class RecordingExchange:
     """Passes everything through; only successful, whole and small answers are kept."""
 
-    def __init__(self, inner: Exchange, on_end: Callable[["RecordingExchange"], None]) -> None:
+    def __init__(
+        self, inner: Exchange, on_end: Callable[["RecordingExchange"], None], *, outlives_client: bool = False
+    ) -> None:
         self._inner = inner
+        #: A worker that is killed asks again under the same key: the call goes on, and its answer is there by then.
+        self._outlives_client = outlives_client
         self._on_end = on_end
         self.path = inner.path
         self.headers = inner.headers
@@ -31,7 +35,7 @@ class RecordingExchange:
     @property
     def is_disconnected(self) -> bool:
         """Whether the client has gone."""
-        return self._inner.is_disconnected
+        return self._inner.is_disconnected and not self._outlives_client
 
     @property
     def on_disconnect(self) -> Callable[[], None] | None:
@@ -40,7 +44,7 @@ class RecordingExchange:
 
     @on_disconnect.setter
     def on_disconnect(self, callback: Callable[[], None] | None) -> None:
-        if callback is None:
+        if callback is None or self._outlives_client:
             self._inner.on_disconnect = None
             return
 

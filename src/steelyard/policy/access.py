@@ -55,6 +55,7 @@ def narrow(parent: Grant, claims: Claims) -> Grant:
         token_spend=spend,
         # the task's caller was in the right network when it was submitted; the worker need not be
         networks=() if claims.is_task else parent.networks,
+        is_task=claims.is_task,
         is_batch=claims.is_batch,
     )
 

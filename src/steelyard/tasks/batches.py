@@ -217,7 +217,7 @@ class BatchRunner:
             error = {"message": "Batches do not stream: leave 'stream' out.", "type": "invalid_request_error", "param": "stream", "code": "invalid_parameter_error"}  # fmt: skip
             return Reply(400, "", {"error": error})
         return await self._caller.call(
-            job.task.key_id,
+            job.task,
             line.url,
             line.body,
             once=f"{job.task.id}:{number}",

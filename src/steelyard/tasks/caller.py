@@ -15,7 +15,7 @@ from steelyard.base.clock import monotonic, now_s
 from steelyard.base.jsondoor import encode
 from steelyard.base.tokens import Signer
 from steelyard.canon.claims import Claims, encode_claims
-from steelyard.canon.task import TaskFailure
+from steelyard.canon.task import Task, TaskFailure
 from steelyard.store import keys
 from steelyard.store.database import Database
 from steelyard.tasks.job import Failed
@@ -24,6 +24,7 @@ from steelyard.upstream.pool import Answer, Origin, Pool, PoolError
 TOKEN_S = 1800
 #: A token is used for this long, so that none ends under way.
 USED_S = 900
+MAX_TOKENS = 1000
 CALL_S = 900.0
 #: Failures that may pass are tried again so often; being told to wait is no failure.
 MAX_FAILURES = 6
@@ -48,14 +49,15 @@ class Caller:
         self._pool = pool
         self._origin = origin
         self._signer = signer
-        self._tokens: dict[tuple[str, bool], tuple[float, str]] = {}
+        self._tokens: dict[tuple[str, tuple[str, ...], tuple[str, ...], bool], tuple[float, str]] = {}
 
     async def call(
-        self, key_id: str, path: str, body: Any, *, once: str, give_up_at: float, is_batch: bool = False
+        self, task: Task, path: str, body: Any, *, once: str, give_up_at: float, is_batch: bool = False
     ) -> Reply:
         """One call, tried again while that may help.
 
         Args:
+            task: whose call it is.
             once: the Idempotency-Key.
             give_up_at: `monotonic()` after which it is not tried again.
 
@@ -65,12 +67,13 @@ class Caller:
         data = encode(body)
         failures = 0
         while True:
-            answer = await self._ask(await self._token(key_id, is_batch), path, data, once)
+            answer = await self._ask(await self._token(task, is_batch), path, data, once)
             if answer is not None and (
                 answer.status not in RETRYABLE or answer.headers.get(b"x-should-retry") == b"false"
             ):
                 return _reply(answer)
-            is_told_to_wait = answer is not None and answer.status == 429
+            # of 409 too: an earlier call under the same key is still running, and its answer will be told
+            is_told_to_wait = answer is not None and answer.status in (409, 429)
             failures += not is_told_to_wait
             pause_s = min(_pause_s(answer) or 2.0**failures, MAX_PAUSE_S)
             if failures >= MAX_FAILURES or monotonic() + pause_s > give_up_at:
@@ -84,20 +87,30 @@ class Caller:
         except PoolError:
             return None
 
-    async def _token(self, key_id: str, is_batch: bool) -> str:
-        known = self._tokens.get((key_id, is_batch))
+    async def _token(self, task: Task, is_batch: bool) -> str:
+        # with the rights of whoever submitted it, and no more
+        rights = (task.key_id, task.ask.models, task.ask.operations, is_batch)
+        known = self._tokens.get(rights)
         if known is not None and known[0] > monotonic():
             return known[1]
         async with self._database.read() as connection:
-            record = await keys.find_by_id(connection, key_id)
+            record = await keys.find_by_id(connection, task.key_id)
         if record is None:
             raise Failed(TaskFailure(code="InvalidApiKey", message="The key that submitted the task is gone."))
         now = now_s()
         claims = Claims(
-            token_id=ids.new_id("token"), parent=record.digest, expires_s=now + TOKEN_S, is_task=True, is_batch=is_batch
+            token_id=ids.new_id("token"),
+            parent=record.digest,
+            expires_s=now + TOKEN_S,
+            models=task.ask.models,
+            operations=task.ask.operations,
+            is_task=True,
+            is_batch=is_batch,
         )
         token = self._signer.sign(encode_claims(claims), now)
-        self._tokens[key_id, is_batch] = monotonic() + USED_S, token
+        self._tokens[rights] = monotonic() + USED_S, token
+        if len(self._tokens) > MAX_TOKENS:
+            self._tokens.pop(next(iter(self._tokens)))
         return token
 
 

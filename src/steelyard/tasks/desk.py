@@ -13,7 +13,8 @@ from steelyard.base.clock import MICROS, monotonic, now_us
 from steelyard.base.errors import Fault, fault
 from steelyard.base.grouping import Group
 from steelyard.base.lifetimes import FOREVER
-from steelyard.canon.task import BATCH, PENDING, Task, TaskAsk
+from steelyard.canon.grant import Grant
+from steelyard.canon.task import BATCH, OF_CALLS, PENDING, Task, TaskAsk
 from steelyard.policy.limits import LeaseReply, Wish, refuse
 from steelyard.policy.orders import Order, ShownTask
 from steelyard.store import accounts, tasks
@@ -76,7 +77,7 @@ class Desk:
         Raises:
             Fault: `budget_spent`, or what came within the call cannot be kept.
         """
-        ask = await self._with_kept_data(order)
+        ask = narrowed(await self._with_kept_data(order), order.grant)
         now = now_us()
         task = Task(
             id=task_id or order.request_id,
@@ -313,6 +314,19 @@ class Desk:
                 await self._shelf.blobs.delete(digest)
                 removed += 1
         return removed
+
+
+def narrowed(ask: TaskAsk, grant: Grant) -> TaskAsk:
+    """The ask with what narrows its own calls: no task may do more than whoever submitted it.
+
+    Raises:
+        Fault: `token_too_narrow`: the token's bounds cannot be kept beyond its own calls.
+    """
+    if ask.kind not in OF_CALLS or not grant.token_id:
+        return ask
+    if grant.token_calls is not None or grant.token_spend is not None or grant.resource:
+        raise fault("token_too_narrow")
+    return msgspec.structs.replace(ask, models=grant.models, operations=grant.operations)
 
 
 def read_data_uri(link: str) -> bytes:

@@ -73,7 +73,7 @@ class EmbeddingFileRunner:
                 left_s = (job.claimed.deadline_us - now_us()) / MICROS
                 first = start + offset
                 once = f"{job.task.id}:{first}"
-                reply = await self._caller.call(job.task.key_id, PATH, body, once=once, give_up_at=monotonic() + left_s)
+                reply = await self._caller.call(job.task, PATH, body, once=once, give_up_at=monotonic() + left_s)
                 return first, portion, reply
 
         answers = await asyncio.gather(*(one(offset) for offset in range(0, len(texts), TEXTS)))

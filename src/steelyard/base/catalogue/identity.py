@@ -151,6 +151,23 @@ ROWS: tuple[Row, ...] = (
         anthropic_type="permission_error",
     ),
     Row(
+        "token_too_narrow",
+        403,
+        "access_denied",
+        "token_too_narrow",
+        "AccessDenied",
+        "Access denied. A token that is good for certain calls, spending or one path cannot submit work that makes calls of its own.",
+        (
+            "A batch or embedding file was submitted with a token narrowed by calls, spend or resource.",
+            "用限定了次数、金额或路径的临时令牌提交批处理。",
+        ),
+        (
+            "Submit it with the key, or with a token narrowed by models and operations alone.",
+            "改用密钥提交，或使用仅限定模型与操作的令牌。",
+        ),
+        anthropic_type="permission_error",
+    ),
+    Row(
         "network_not_allowed",
         403,
         "access_denied",
