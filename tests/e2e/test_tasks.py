@@ -489,7 +489,11 @@ def test_command_line(tasked: Served, tmp_path: Any) -> None:
     task_id = cli("tasks", "list", "--model", "local/camera-motion", *key).stdout.split()[0]
     assert "SUCCEEDED" in cli("tasks", "show", task_id, *key).stdout
     link = cli("media", "publish", str(picture), *key).stdout.strip()
+    assert "Expires=forever" in link
     assert get(link) == picture.read_bytes()
+    short = cli("media", "publish", str(picture), "--ttl", "1s", *key).stdout.strip()
+    time.sleep(2.1)
+    assert httpx.get(short).status_code == 403
     assert cli("media", "domains").stdout.startswith("http://127.0.0.1:")
     report = json.loads(cli("media", "check", "http://169.254.169.254/x.png", "--json", check=False).stdout)
     assert (report["ok"], report["error"]["code"]) == (False, "BadRequest.InputDownloadFailed")

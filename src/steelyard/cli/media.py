@@ -59,17 +59,20 @@ def _texts(detail: object) -> list[str]:
 def publish(
     file: Path,
     *,
+    ttl: str = "forever",
     base_url: str | None = None,
     api_key: str | None = None,
     profile: str | None = None,
     json: bool = False,
 ) -> None:
-    """Keep a file behind a public link until it is deleted, and print the link.
+    """Keep a file behind a public link, and print the link.
 
     Parameters
     ----------
     file
         The file.
+    ttl
+        How long the link is good, such as 7d, or forever.
     base_url
         Address of the endpoint; default the server of this machine.
     api_key
@@ -86,7 +89,8 @@ def publish(
         made = client.upload(f"{root}/files", {"files": (file.name, opened)}).json()["data"]
         if made["failed_uploads"]:
             raise SetupFault(made["failed_uploads"][0]["message"])
-        shown = client.get(f"{root}/files/{made['uploaded_files'][0]['file_id']}").json()["data"]
+        file_id = made["uploaded_files"][0]["file_id"]
+        shown = client.post(f"{root}/files/{file_id}/publish", {"ttl": ttl}).json()["data"]
     if json:
         print_json(shown)
         return

@@ -256,16 +256,8 @@ class BatchRunner:
         return Done(Outcome(extra=extra), files=files)
 
     async def _join(self, job: Job, purpose: str, parts: list[str]) -> StoredFile:
-        with self._shelf.blobs.open_spool() as spool:
-            for object_id in parts:
-                async with self._shelf.database.read() as connection:
-                    stored = await records.find_object(connection, object_id)
-                assert stored is not None
-                async for part in self._shelf.blobs.read(stored.digest):
-                    spool.write(part)
-            kept = await self._shelf.prepare(
-                spool, workspace=job.task.workspace, name=f"{job.task.id}_{purpose}.jsonl", ttl_s=None
-            )
+        name = f"{job.task.id}_{purpose}.jsonl"
+        kept = await self._shelf.join(parts, workspace=job.task.workspace, name=name, ttl_s=None)
         return StoredFile(
             id=f"{PREFIXES[purpose]}-{ids.new_id('x')[2:]}",
             workspace=job.task.workspace,

@@ -12,7 +12,6 @@ import msgspec
 from steelyard.base.clock import MICROS, monotonic, now_us
 from steelyard.canon.model import Model
 from steelyard.canon.task import Outcome, TaskFailure, TaskItem
-from steelyard.store.objects import records
 from steelyard.tasks.batches import PART_TTL_S
 from steelyard.tasks.caller import Caller, Reply
 from steelyard.tasks.contents import Contents
@@ -105,17 +104,13 @@ class EmbeddingFileRunner:
             error = job.notes["first_error"]
             raise Failed(TaskFailure(code=error["code"], message=error["message"]))
         # one gzip after the other is a gzip too
-        with self._shelf.blobs.open_spool() as spool:
-            for object_id in job.notes["parts"]:
-                async with self._shelf.database.read() as connection:
-                    stored = await records.find_object(connection, object_id)
-                assert stored is not None
-                async for part in self._shelf.blobs.read(stored.digest):
-                    spool.write(part)
-            kept = await self._shelf.prepare(
-                spool, workspace=job.task.workspace, name=f"{job.task.id}_output.txt.gz", ttl_s=job.ttl_s or None,
-                content_type="application/gzip",
-            )  # fmt: skip
+        kept = await self._shelf.join(
+            job.notes["parts"],
+            workspace=job.task.workspace,
+            name=f"{job.task.id}_output.txt.gz",
+            ttl_s=job.ttl_s or None,
+            content_type="application/gzip",
+        )
         usage: dict[str, Any] = {"total_tokens": job.notes["tokens"]}
         return Done(Outcome(items=(TaskItem(object_id=kept.id, name=kept.name),), usage=usage), [kept])
 

@@ -86,6 +86,10 @@ class Library:
         """An object's public link."""
         return self._shelf.link(stored)
 
+    def link_for(self, stored: StoredObject, ttl_s: int) -> str:
+        """A link to an object for so long from now, 0 for ever, however long the object itself is kept."""
+        return self._shelf.links.sign(stored, None if ttl_s == FOREVER else now_us() + ttl_s * MICROS)
+
     async def set_keeping(
         self, workspace: str | None, object_id: str, ttl_s: int, *, actor: str
     ) -> tuple[StoredObject, str]:

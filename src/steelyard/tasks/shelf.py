@@ -48,6 +48,19 @@ class Shelf:
             spool.write(data)
             return await self.prepare(spool, workspace=workspace, name=name, ttl_s=ttl_s)
 
+    async def join(
+        self, object_ids: list[str], *, workspace: str, name: str, ttl_s: int | None, content_type: str = ""
+    ) -> StoredObject:
+        """Several objects one behind the other as one, to be added by whoever refers to it."""
+        with self.blobs.open_spool() as spool:
+            for object_id in object_ids:
+                async with self.database.read() as connection:
+                    stored = await records.find_object(connection, object_id)
+                assert stored is not None
+                async for part in self.blobs.read(stored.digest):
+                    spool.write(part)
+            return await self.prepare(spool, workspace=workspace, name=name, ttl_s=ttl_s, content_type=content_type)
+
     async def add(self, stored: StoredObject) -> StoredObject:
         """Adds an object by itself."""
         async with self.database.write() as connection:

@@ -1,14 +1,17 @@
 """Files: the OpenAI API's and the native one's, on one store. Source: openai-compatible.md 7, dashscope.md 12."""
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from steelyard.base.clock import now_s
 from steelyard.base.errors import Fault, fault
 from steelyard.base.jsondoor import encode
+from steelyard.base.lifetimes import FOREVER, read_ttl_s
 from steelyard.dialects import file_fields
 from steelyard.tasks.library import Library
-from steelyard.web.answers import guarded, json_answer
+from steelyard.web.answers import guarded, json_answer, read_body
 from steelyard.web.forms import Form, FormFile, read_form
 from steelyard.web.native import native_answer, native_guarded, request_id_of
 from steelyard.web.objects_api import serve
@@ -18,6 +21,14 @@ from steelyard.web.queries import read_integer
 PREFIXES = ("/v1/files", "/compatible-mode/v1/files")
 NATIVE_PREFIX = "/api/v1/files"
 MAX_LIMIT = 10_000
+#: What is told with a file is good for as long as the vendor's own links.
+LINK_TTL_S = 24 * 3600
+
+
+class PublishWish(msgspec.Struct, forbid_unknown_fields=True):
+    """Body of POST /files/ID/publish: a time such as 7d, or `forever`."""
+
+    ttl: str = "forever"
 
 
 class FilesApi:
@@ -40,6 +51,7 @@ class FilesApi:
             ("GET", "", self.list_native),
             ("GET", "/{file_id}", self.get_native),
             ("DELETE", "/{file_id}", self.delete_native),
+            ("POST", "/{file_id}/publish", self.publish),
         )
         return [
             *(Route(p + path, guarded(handler), methods=[method]) for p in PREFIXES for method, path, handler in table),
@@ -143,13 +155,22 @@ class FilesApi:
             "total": total,
             "page_no": page_no,
             "page_size": page_size,
-            "files": [file_fields.show_native(one, self._library.link(one.object)) for one in files],
+            "files": [file_fields.show_native(one, self._library.link_for(one.object, LINK_TTL_S)) for one in files],
         }
         return native_answer(encode({"data": data, "request_id": request_id_of(request)}))
 
     async def get_native(self, request: Request) -> Response:
         found = await self._library.get_file(get_principal(request).workspace, request.path_params["file_id"])
-        data = file_fields.show_native(found, self._library.link(found.object))
+        data = file_fields.show_native(found, self._library.link_for(found.object, LINK_TTL_S))
+        return native_answer(encode({"data": data, "request_id": request_id_of(request)}))
+
+    async def publish(self, request: Request) -> Response:
+        """A public link for as long as the caller says; `forever` is possible, and an operator can void it."""
+        found = await self._library.get_file(get_principal(request).workspace, request.path_params["file_id"])
+        wish = await read_body(request, PublishWish)
+        ttl_s = read_ttl_s(wish.ttl)
+        expires_at = None if ttl_s == FOREVER else now_s() + ttl_s
+        data = {"file_id": found.id, "url": self._library.link_for(found.object, ttl_s), "expires_at": expires_at}
         return native_answer(encode({"data": data, "request_id": request_id_of(request)}))
 
     async def delete_native(self, request: Request) -> Response:

@@ -1,18 +1,16 @@
-"""Multipart forms taken as they come: fields in memory, files on disk. Nothing is read through before it may be refused."""
+"""Forms with files, taken as they come: fields in memory, files on disk. Nothing is read through before it may be refused."""
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
-from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect, Request
 
 from steelyard.base.errors import fault
+from steelyard.base.multipart import BROKEN, FormParser, Part, read_boundary
 from steelyard.tasks.library import Spool
 
 MAX_FIELD_BYTES = 65_536
-MAX_PARTS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,77 +39,35 @@ class Form:
 Inspect = Callable[[Form, str, str], int]
 
 
-class FormReader:
-    """Builds a form from the parser's events."""
+class _Field:
+    def __init__(self, form: Form, name: str) -> None:
+        self._form = form
+        self._name = name
+        self._data = bytearray()
 
-    def __init__(self, boundary: bytes, open_spool: Callable[[], Spool], inspect: Inspect) -> None:
-        self.form = Form()
-        self._open_spool = open_spool
-        self._inspect = inspect
-        self._parts = 0
-        self._header = self._value = b""
-        self._headers: dict[bytes, bytes] = {}
-        self._name = ""
-        self._data = b""
-        self._file: FormFile | None = None
-        self._limit = 0
-        self.is_whole = False
-        callbacks = {
-            "on_part_begin": self._begin,
-            "on_header_field": self._header_field,
-            "on_header_value": self._header_value,
-            "on_header_end": self._header_end,
-            "on_headers_finished": self._headers_end,
-            "on_part_data": self._part_data,
-            "on_part_end": self._part_end,
-            "on_end": self._end,
-        }
-        self.parser = MultipartParser(boundary, callbacks)  # type: ignore[arg-type]
+    def write(self, data: bytes) -> None:
+        self._data += data
+        if len(self._data) > MAX_FIELD_BYTES:
+            raise fault(
+                "parameter_invalid", detail=f"The field '{self._name[:50]}' is longer than {MAX_FIELD_BYTES} bytes."
+            )
 
-    def _begin(self) -> None:
-        self._parts += 1
-        if self._parts > MAX_PARTS:
-            raise fault("parameter_invalid", detail=f"A form has at most {MAX_PARTS} parts.")
-        self._headers, self._data, self._file = {}, b"", None
+    def end(self) -> None:
+        self._form.fields.setdefault(self._name, []).append(self._data.decode("utf-8", "replace"))
 
-    def _header_field(self, data: bytes, start: int, end: int) -> None:
-        self._header += data[start:end]
 
-    def _header_value(self, data: bytes, start: int, end: int) -> None:
-        self._value += data[start:end]
+class _File:
+    def __init__(self, spool: Spool, limit: int) -> None:
+        self._spool = spool
+        self._limit = limit
 
-    def _header_end(self) -> None:
-        self._headers[self._header.lower()] = self._value
-        self._header = self._value = b""
-
-    def _headers_end(self) -> None:
-        _, options = parse_options_header(self._headers.get(b"content-disposition", b""))
-        self._name = options.get(b"name", b"").decode("utf-8", "replace")
-        file_name = options.get(b"filename")
-        if file_name is not None:
-            name = file_name.decode("utf-8", "replace")
-            self._limit = self._inspect(self.form, self._name, name)
-            self._file = FormFile(self._name, name, self._open_spool())
-            self.form.files.append(self._file)
-
-    def _part_data(self, data: bytes, start: int, end: int) -> None:
-        if self._file is None:
-            self._data += data[start:end]
-            if len(self._data) > MAX_FIELD_BYTES:
-                raise fault(
-                    "parameter_invalid", detail=f"The field '{self._name}' is longer than {MAX_FIELD_BYTES} bytes."
-                )
-            return
-        self._file.spool.write(data[start:end])
-        if self._file.spool.size_bytes > self._limit:
+    def write(self, data: bytes) -> None:
+        self._spool.write(data)
+        if self._spool.size_bytes > self._limit:
             raise fault("file_too_large", limit_bytes=self._limit, size="more")
 
-    def _part_end(self) -> None:
-        if self._file is None:
-            self.form.fields.setdefault(self._name, []).append(self._data.decode("utf-8", "replace"))
-
-    def _end(self) -> None:
-        self.is_whole = True
+    def end(self) -> None:
+        pass
 
 
 @asynccontextmanager
@@ -121,25 +77,25 @@ async def read_form(request: Request, open_spool: Callable[[], Spool], inspect: 
     Raises:
         Fault: it is none, it breaks off, or `inspect` refuses a file of it.
     """
-    kind, options = parse_options_header(request.headers.get("content-type", "").encode("latin-1"))
-    boundary = options.get(b"boundary")
-    if kind != b"multipart/form-data" or not boundary:
+    boundary = read_boundary(request.headers.get("content-type", ""))
+    if not boundary:
         raise fault("parameter_invalid", detail="The body must be multipart/form-data with a boundary.")
-    reader = FormReader(boundary, open_spool, inspect)
-    async with AsyncExitStack() as stack:
-        # pushed first, so that it sees whatever the reader has opened by then
-        stack.callback(_close, reader.form)
+    form = Form()
+    with ExitStack() as stack:
+
+        def open_part(name: str, file_name: str | None, _kind: str) -> Part:
+            if file_name is None:
+                return _Field(form, name)
+            limit = inspect(form, name, file_name)
+            spool = stack.enter_context(open_spool())
+            form.files.append(FormFile(name, file_name, spool))
+            return _File(spool, limit)
+
+        parser = FormParser(boundary, open_part)
         try:
             async for part in request.stream():
-                reader.parser.write(part)
-            reader.parser.finalize()
-        except (FormParserError, ClientDisconnect) as exc:
-            raise fault("parameter_invalid", detail="The multipart body is malformed or breaks off.") from exc
-        if not reader.is_whole:
-            raise fault("parameter_invalid", detail="The multipart body is malformed or breaks off.")
-        yield reader.form
-
-
-def _close(form: Form) -> None:
-    for one in form.files:
-        one.spool.__exit__()
+                parser.write(part)
+        except ClientDisconnect:
+            raise fault("parameter_invalid", detail=BROKEN) from None
+        parser.finish()
+        yield form
