@@ -4,7 +4,7 @@ from pathlib import Path
 
 from cyclopts import App
 
-from steelyard.cli.media_flags import calling, native_root, wait_and_save
+from steelyard.cli.media_flags import HERE, EndpointFlags, calling, native_root, wait_and_save
 
 app = App(name="images", help="Pictures from text.")
 SERVICE = "/services/aigc/text2image/image-synthesis"
@@ -19,9 +19,7 @@ def create(
     n: int = 1,
     seed: int | None = None,
     out: Path | None = None,
-    base_url: str | None = None,
-    api_key: str | None = None,
-    profile: str | None = None,
+    endpoint: EndpointFlags = HERE,
     json: bool = False,
 ) -> None:
     """Make pictures; prints their links, or where they were saved.
@@ -40,17 +38,13 @@ def create(
         The same seed makes the same picture.
     out
         Save them here: a file, or a directory.
-    base_url
-        Address of the endpoint; default the server of this machine.
-    api_key
-        Its key.
-    profile
-        A kept endpoint and key.
+    endpoint
+        Whose.
     json
         Print JSON.
     """
     parameters = {"size": size, "n": n} | ({} if seed is None else {"seed": seed})
-    with calling(base_url, api_key, profile) as client:
+    with calling(endpoint) as client:
         body = {"model": model, "input": {"prompt": prompt}, "parameters": parameters}
         answer = client.post(native_root(client.endpoint) + SERVICE, body, {"X-DashScope-Async": "enable"}).json()
         wait_and_save(client.endpoint, answer["output"]["task_id"], out, json=json)

@@ -7,7 +7,7 @@ from cyclopts import App
 
 from steelyard.base.errors import SetupFault
 from steelyard.cli.context import EXIT_FAILED, get_settings, print_json
-from steelyard.cli.media_flags import calling, native_root
+from steelyard.cli.media_flags import HERE, EndpointFlags, calling, native_root
 
 app = App(name="media", help="Links: test one, publish a file, what to let through a firewall.")
 
@@ -60,9 +60,7 @@ def publish(
     file: Path,
     *,
     ttl: str = "forever",
-    base_url: str | None = None,
-    api_key: str | None = None,
-    profile: str | None = None,
+    endpoint: EndpointFlags = HERE,
     json: bool = False,
 ) -> None:
     """Keep a file behind a public link, and print the link.
@@ -73,18 +71,14 @@ def publish(
         The file.
     ttl
         How long the link is good, such as 7d, or forever.
-    base_url
-        Address of the endpoint; default the server of this machine.
-    api_key
-        Its key.
-    profile
-        A kept endpoint and key.
+    endpoint
+        Whose.
     json
         Print JSON.
     """
     if not file.is_file():
         raise SetupFault(f"{file} is no file.")
-    with calling(base_url, api_key, profile) as client, file.open("rb") as opened:
+    with calling(endpoint) as client, file.open("rb") as opened:
         root = native_root(client.endpoint)
         made = client.upload(f"{root}/files", {"files": (file.name, opened)}).json()["data"]
         if made["failed_uploads"]:

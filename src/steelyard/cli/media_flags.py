@@ -1,9 +1,12 @@
-"""What the commands for pictures, films, tasks and files share: the endpoint's client, one answer, a result saved."""
+"""What the commands for pictures, films, tasks and files share: whose endpoint, its client, a result saved."""
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from cyclopts import Parameter
 
 from steelyard.base.errors import SetupFault
 from steelyard.base.explain import explain
@@ -14,10 +17,25 @@ from steelyard.client.errors import ApiError
 from steelyard.client.steelyard import Steelyard
 
 
+@Parameter(name="*")
+@dataclass(frozen=True)
+class EndpointFlags:
+    """Nothing given is the server of this machine, or the active profile."""
+
+    base_url: Annotated[str | None, Parameter(help="Address of the endpoint; default the server of this machine.")] = (
+        None
+    )
+    api_key: Annotated[str | None, Parameter(help="Its key.")] = None
+    profile: Annotated[str | None, Parameter(help="A kept endpoint and key.")] = None
+
+
+HERE = EndpointFlags()
+
+
 @contextlib.contextmanager
-def calling(base_url: str | None, api_key: str | None, profile: str | None) -> Iterator[Client]:
+def calling(flags: EndpointFlags) -> Iterator[Client]:
     """A client of the chosen endpoint; what it answers wrong becomes one sentence."""
-    endpoint = find_endpoint(base_url, api_key, profile)
+    endpoint = find_endpoint(flags.base_url, flags.api_key, flags.profile)
     with told(), Client(endpoint) as client:
         yield client
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from cyclopts import App
 
 from steelyard.cli.context import print_json, print_table
-from steelyard.cli.media_flags import calling, native_root, wait_and_save
+from steelyard.cli.media_flags import HERE, EndpointFlags, calling, native_root, wait_and_save
 
 app = App(name="tasks", help="Tasks: list, show, wait for, cancel.")
 
@@ -16,9 +16,7 @@ def list_tasks(
     status: str | None = None,
     model: str | None = None,
     limit: int = 20,
-    base_url: str | None = None,
-    api_key: str | None = None,
-    profile: str | None = None,
+    endpoint: EndpointFlags = HERE,
     json: bool = False,
 ) -> None:
     """List tasks of the last 24 hours, the newest first.
@@ -31,17 +29,13 @@ def list_tasks(
         Of this model alone.
     limit
         How many.
-    base_url
-        Address of the endpoint; default the server of this machine.
-    api_key
-        Its key.
-    profile
-        A kept endpoint and key.
+    endpoint
+        Whose.
     json
         Print JSON.
     """
     query = f"page_size={limit}" + (f"&status={status}" if status else "") + (f"&model_name={model}" if model else "")
-    with calling(base_url, api_key, profile) as client:
+    with calling(endpoint) as client:
         found = client.get(f"{native_root(client.endpoint)}/tasks?{query}").json()
     if json:
         print_json(found["data"])
@@ -51,21 +45,17 @@ def list_tasks(
 
 
 @app.command
-def show(task_id: str, *, base_url: str | None = None, api_key: str | None = None, profile: str | None = None) -> None:
+def show(task_id: str, *, endpoint: EndpointFlags = HERE) -> None:
     """Show a task as JSON.
 
     Parameters
     ----------
     task_id
         Its id.
-    base_url
-        Address of the endpoint; default the server of this machine.
-    api_key
-        Its key.
-    profile
-        A kept endpoint and key.
+    endpoint
+        Whose.
     """
-    with calling(base_url, api_key, profile) as client:
+    with calling(endpoint) as client:
         print_json(client.get(f"{native_root(client.endpoint)}/tasks/{task_id}").json())
 
 
@@ -74,9 +64,7 @@ def wait(
     task_id: str,
     *,
     out: Path | None = None,
-    base_url: str | None = None,
-    api_key: str | None = None,
-    profile: str | None = None,
+    endpoint: EndpointFlags = HERE,
     json: bool = False,
 ) -> None:
     """Wait for a task's end and print or save its results.
@@ -87,36 +75,26 @@ def wait(
         Its id.
     out
         Save the results here: a file, or a directory.
-    base_url
-        Address of the endpoint; default the server of this machine.
-    api_key
-        Its key.
-    profile
-        A kept endpoint and key.
+    endpoint
+        Whose.
     json
         Print JSON.
     """
-    with calling(base_url, api_key, profile) as client:
+    with calling(endpoint) as client:
         wait_and_save(client.endpoint, task_id, out, json=json)
 
 
 @app.command
-def cancel(
-    task_id: str, *, base_url: str | None = None, api_key: str | None = None, profile: str | None = None
-) -> None:
+def cancel(task_id: str, *, endpoint: EndpointFlags = HERE) -> None:
     """Cancel a task that has not begun.
 
     Parameters
     ----------
     task_id
         Its id.
-    base_url
-        Address of the endpoint; default the server of this machine.
-    api_key
-        Its key.
-    profile
-        A kept endpoint and key.
+    endpoint
+        Whose.
     """
-    with calling(base_url, api_key, profile) as client:
+    with calling(endpoint) as client:
         client.post(f"{native_root(client.endpoint)}/tasks/{task_id}/cancel", {})
     print(f"{task_id} is cancelled.")

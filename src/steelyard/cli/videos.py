@@ -8,7 +8,7 @@ from typing import Any
 from cyclopts import App
 
 from steelyard.base.errors import SetupFault
-from steelyard.cli.media_flags import calling, native_root, wait_and_save
+from steelyard.cli.media_flags import HERE, EndpointFlags, calling, native_root, wait_and_save
 
 app = App(name="videos", help="Films from text or from a first frame.")
 SERVICE = "/services/aigc/video-generation/video-synthesis"
@@ -26,9 +26,7 @@ def create(
     duration: int = 5,
     seed: int | None = None,
     out: Path | None = None,
-    base_url: str | None = None,
-    api_key: str | None = None,
-    profile: str | None = None,
+    endpoint: EndpointFlags = HERE,
     json: bool = False,
 ) -> None:
     """Make a film; prints its link, or where it was saved.
@@ -51,12 +49,8 @@ def create(
         The same seed makes the same film.
     out
         Save it here: a file, or a directory.
-    base_url
-        Address of the endpoint; default the server of this machine.
-    api_key
-        Its key.
-    profile
-        A kept endpoint and key.
+    endpoint
+        Whose.
     json
         Print JSON.
     """
@@ -66,7 +60,7 @@ def create(
     elif first_frame is not None:
         asked["img_url"] = read_frame(first_frame)
     parameters = {"resolution": resolution, "duration": duration} | ({} if seed is None else {"seed": seed})
-    with calling(base_url, api_key, profile) as client:
+    with calling(endpoint) as client:
         body = {"model": model, "input": asked, "parameters": parameters}
         path = TWO_FRAMES if last_frame is not None else SERVICE
         answer = client.post(native_root(client.endpoint) + path, body, {"X-DashScope-Async": "enable"}).json()

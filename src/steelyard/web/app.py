@@ -11,10 +11,12 @@ from starlette.routing import BaseRoute, Route
 
 from steelyard.base.errors import fault
 from steelyard.control.exposition import Exposition
+from steelyard.dialects import dashscope_errors
 from steelyard.web import error_pages
 from steelyard.web.answers import error_answer, guarded
 from steelyard.web.control_api import ControlApi
 from steelyard.web.internal_api import InternalApi
+from steelyard.web.native import native_error
 from steelyard.web.principal import get_admin
 from steelyard.web.responses_api import ResponsesApi
 from steelyard.web.status_page import StatusPage
@@ -56,18 +58,23 @@ def build_app(
         *(route for one in media for route in one.routes()),
         Route("/metrics", guarded(metrics)),
     ]
-    return Starlette(
+    app = Starlette(
         routes=routes,
         exception_handlers={HTTPException: _http_exception, Exception: _exception},
     )
+    # clients turn a POST that is sent elsewhere into a GET: what takes both forms of a path says so itself
+    app.router.redirect_slashes = False
+    return app
 
 
 async def _http_exception(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, HTTPException)
     request_id = request.headers.get("x-request-id", "")
-    if exc.status_code == 405:
-        return error_answer(fault("method_not_supported", method=request.method), request_id)
-    return error_answer(fault("path_not_found"), request_id)
+    failure = (
+        fault("method_not_supported", method=request.method) if exc.status_code == 405 else fault("path_not_found")
+    )
+    answer = native_error if request.url.path.startswith(dashscope_errors.PREFIX) else error_answer
+    return answer(failure, request_id)
 
 
 async def _exception(request: Request, exc: Exception) -> Response:

@@ -22,6 +22,15 @@ def native_answer(body: bytes, status: int = 200) -> Response:
     return Response(body, status_code=status, media_type="application/json")
 
 
+def native_error(failure: Fault, request_id: str) -> Response:
+    """A fault in the native envelope."""
+    headers, body = dashscope_errors.render(failure, request_id)
+    answer = Response(body, status_code=failure.status)
+    for name, value in headers:
+        answer.headers[name.decode()] = value.decode()
+    return answer
+
+
 def native_guarded(handler: Handler) -> Handler:
     """Wraps a handler: faults become answers."""
 
@@ -30,10 +39,6 @@ def native_guarded(handler: Handler) -> Handler:
         try:
             return await handler(request)
         except Fault as failure:
-            headers, body = dashscope_errors.render(failure, request_id_of(request))
-            answer = Response(body, status_code=failure.status)
-            for name, value in headers:
-                answer.headers[name.decode()] = value.decode()
-            return answer
+            return native_error(failure, request_id_of(request))
 
     return wrapped
