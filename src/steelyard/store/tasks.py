@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from sqlalchemy import bindparam, case, delete, func, insert, select, update
+from sqlalchemy import bindparam, case, delete, func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from steelyard.canon.task import CANCELED, PENDING, RUNNING, VENDOR_LANE, Outcome, Task, TaskAsk, TaskFailure
+from steelyard.store.insertion import insert_if_absent
 from steelyard.store.schema import delivery, task, worker
 
 WAITING, OVER = "", "-"
@@ -85,9 +86,15 @@ async def claim(
 ) -> list[Claimed]:
     """Takes up to `limit` waiting tasks of a lane: the highest priority first, and within it the oldest.
 
+    Whoever takes is known as a worker in the same transaction: nothing is ever in the hands of one that nobody knows of, or its
+    death would go unseen.
+
     Args:
         per_workspace: how many of the lane one workspace may have under way.
     """
+    if connection.dialect.name == "postgresql":
+        # claims of two workers at once would each find the other's room free; SQLite has one writer at a time anyway
+        await connection.execute(text("SELECT pg_advisory_xact_lock(8092)"))
     room = await _room_of_workspaces(connection, lane, per_workspace)
     query = (
         select(task.c.id, task.c.workspace)
@@ -105,6 +112,8 @@ async def claim(
         if left > 0:
             room[row.workspace] = left - 1
             chosen.append(row.id)
+    if chosen:
+        await beat(connection, owner, now_us)
     return await _take(connection, owner, chosen, now_us)
 
 
@@ -261,8 +270,8 @@ async def get_notes(connection: AsyncConnection, task_id: str) -> tuple[dict[str
 
 async def get_holds(connection: AsyncConnection, task_id: str) -> tuple[tuple[str, int], ...]:
     """What of budgets is held for a task."""
-    text = await connection.scalar(select(task.c.holds).where(task.c.id == task_id))
-    return tuple((name, amount) for name, amount in msgspec.json.decode(text or "[]"))
+    held = await connection.scalar(select(task.c.holds).where(task.c.id == task_id))
+    return tuple((name, amount) for name, amount in msgspec.json.decode(held or "[]"))
 
 
 # reading
@@ -357,7 +366,8 @@ async def beat(connection: AsyncConnection, owner: str, now_us: int) -> None:
     """A worker lives."""
     changed = await connection.execute(update(worker).where(worker.c.name == owner).values(beat_us=now_us))
     if not changed.rowcount:
-        await connection.execute(insert(worker).values(name=owner, beat_us=now_us))
+        # its heart and its claims may both be the first to tell
+        await insert_if_absent(connection, worker, {"name": owner, "beat_us": now_us})
 
 
 async def list_workers(connection: AsyncConnection) -> dict[str, int]:
