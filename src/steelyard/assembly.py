@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from steelyard.store.database import Database
     from steelyard.tasks.job import Runner
     from steelyard.tasks.shelf import Shelf
+    from steelyard.tasks.supplier import Supplier
     from steelyard.upstream.fetcher import Fetcher
 
 FACE_SOCKET = "face.sock"
@@ -54,6 +55,8 @@ CARRY_S = 0.5
 SWEEP_REPLAY_S = 600.0
 SWEEP_BLOBS_S = 1800.0
 LOOK_S = 60.0
+#: Documents read at once.
+READER_SLOTS = 2
 BACKLOG = 2048
 ACCEPTS_A_TURN = 16
 
@@ -194,12 +197,14 @@ async def run_gateway(orders: Orders) -> None:
 
     from steelyard.dialects.crossing import Wires
     from steelyard.dialects.dialect import by_path
+    from steelyard.dialects.links import OwnLinks
     from steelyard.dialects.table import DIALECTS, TASK_OPERATIONS
     from steelyard.gateway.admission import STALE_S, Admission
     from steelyard.gateway.allowance import Allowances
     from steelyard.gateway.answer_cache import AnswerCache
     from steelyard.gateway.asgi import App
     from steelyard.gateway.checking import Checker
+    from steelyard.gateway.contents import Contents
     from steelyard.gateway.core import Core
     from steelyard.gateway.face_link import FaceLink
     from steelyard.gateway.fastlane import FastLane, sweep_connections
@@ -232,6 +237,7 @@ async def run_gateway(orders: Orders) -> None:
             Checker(pool),
             face,
             Counter(face),
+            Contents(face, OwnLinks(settings.link_origin, relays=settings.outbound.relay == "always")),
             max_body_bytes=settings.server.max_body_bytes,
         )
         app = App(
@@ -337,7 +343,7 @@ async def run_face(orders: Orders) -> None:
         library = Library(shelf, master_key)
         app = build_app(
             ControlApi(database, models, settings.quota.free_tokens, MediaControl(desk, library).operations),
-            InternalApi(database, feed, leases, hygiene, desk),
+            InternalApi(database, feed, leases, hygiene, desk, make_supplier(settings, shelf)),
             TokensApi(database, Signer(master_key)),
             ResponsesApi(database),
             StatusPage(database, models, tickets),
@@ -409,6 +415,26 @@ def make_fetcher(settings: Settings) -> "Fetcher":
     return Fetcher(
         rules, FetchLimits(outbound.max_bytes, outbound.download_timeout_s), proxies=[(a, b) for a, b in proxies]
     )
+
+
+def make_supplier(settings: Settings, shelf: "Shelf") -> "Supplier":
+    """What calls refer to, looked up and read."""
+    from steelyard.engines.workshop import WorkshopError
+    from steelyard.knowledge.blocks import join_blocks
+    from steelyard.knowledge.reader import Reader
+    from steelyard.tasks.contents import Contents
+    from steelyard.tasks.supplier import Supplier, Unreadable
+
+    work_dir = Path(settings.data_dir) / "spool"
+    reader = Reader(READER_SLOTS, work_dir)
+
+    async def read_text(path: Path, name: str) -> str:
+        try:
+            return join_blocks(await reader.read(path, name))
+        except WorkshopError as exc:
+            raise Unreadable(str(exc)) from None
+
+    return Supplier(Contents(shelf, make_fetcher(settings)), read_text, work_dir)
 
 
 def check_link(settings: Settings, url: str) -> dict[str, Any]:

@@ -29,9 +29,16 @@ class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
     output_cap_tokens: int | None = None
     message_count: int = 1
     media_count: int = 0
+    #: Of `raw`, how much is pictures and sound within the call.
+    inline_bytes: int = 0
     #: What a target must be able to do: "tools", "image", "audio", "video", "search", "thinking" …
     needs: frozenset[str] = frozenset()
 
+    @property
+    def text_bytes(self) -> int:
+        """Of the call, what a model may read as text."""
+        return len(self.raw) - self.inline_bytes
+
     def prompt_bound_tokens(self) -> int:
         """An upper bound of the prompt: no tokenizer makes more tokens than there are bytes."""
-        return len(self.raw) + self.message_count * MESSAGE_TOKENS + self.media_count * MEDIA_TOKENS
+        return self.text_bytes + self.message_count * MESSAGE_TOKENS + self.media_count * MEDIA_TOKENS

@@ -77,4 +77,5 @@ DIALECT = Dialect(
         write_request=_write_request,
         read_answer=_read_answer,
     ),
+    takes_links=True,
 )

@@ -8,6 +8,7 @@ from steelyard.base.errors import fault
 from steelyard.base.jsondoor import decode_object, encode
 from steelyard.canon.request import ModelRequest
 from steelyard.dialects.dialect import Rewrite
+from steelyard.dialects.links import inline_bytes
 from steelyard.dialects.openai_fields import SAMPLING, Check, boolean, check_fields, get_model
 from steelyard.dialects.openai_messages import check_link
 
@@ -112,6 +113,7 @@ def decode_body(raw: bytes, *, needs_cap: bool) -> ModelRequest:
         output_cap_tokens=body.get("max_tokens"),
         message_count=len(messages) + 1,
         media_count=len(media),
+        inline_bytes=inline_bytes(messages) if media else 0,
         needs=frozenset(needs),
     )
 

@@ -39,4 +39,5 @@ DIALECT = Dialect(
         carries=anthropic_codec.CARRIES,
         lacks=anthropic_codec.LACKS,
     ),
+    takes_links=True,
 )

@@ -214,7 +214,7 @@ class MessagesWriter:
 
     def _start(self) -> bytes:
         self._started = True
-        usage = {"input_tokens": estimate_prompt_tokens(len(self._showing.request.raw)), "output_tokens": 0}
+        usage = {"input_tokens": estimate_prompt_tokens(self._showing.request.text_bytes), "output_tokens": 0}
         head = message_head(self._showing) | {
             "content": [],
             "stop_reason": None,

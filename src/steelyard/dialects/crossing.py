@@ -136,7 +136,7 @@ class CrossingTap:
         return out
 
     def _own_count(self) -> Usage:
-        prompt_tokens = estimate_prompt_tokens(len(self._request.raw))
+        prompt_tokens = estimate_prompt_tokens(self._request.text_bytes)
         return Usage(prompt_tokens=prompt_tokens, completion_tokens=self.pieces, is_estimated=True)
 
 

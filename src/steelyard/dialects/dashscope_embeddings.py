@@ -18,6 +18,7 @@ from steelyard.dialects.dashscope_fields import MEDIA, decode_envelope, refuse_a
 from steelyard.dialects.dashscope_images import wants_task
 from steelyard.dialects.dashscope_media import link_of, wishes_of
 from steelyard.dialects.dialect import Dialect, Operation, OperationsOf, Reply, Rewrite, Showing, TaskOperation
+from steelyard.dialects.links import inline_bytes
 from steelyard.dialects.openai_embeddings import check_text_type, check_texts
 from steelyard.dialects.openai_fields import Check, check_fields, integer
 from steelyard.dialects.openai_messages import check_link
@@ -97,6 +98,7 @@ def _request(
         n=0,
         message_count=count,
         media_count=len(media),
+        inline_bytes=inline_bytes(body["input"]) if media else 0,
         needs=frozenset(needs),
     )
 
@@ -246,6 +248,7 @@ def _embeddings(service: str, *, is_multimodal: bool) -> Dialect:
             write_request=_write_contents_request if is_multimodal else _write_request,
             read_answer=_read_answer,
         ),
+        takes_links=is_multimodal,
         suits=suits,
         diverts=None if is_multimodal else _diverts,
     )

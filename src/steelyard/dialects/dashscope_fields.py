@@ -8,6 +8,7 @@ from steelyard.base.errors import fault
 from steelyard.base.jsondoor import decode_object, encode
 from steelyard.canon.request import ModelRequest
 from steelyard.dialects.dialect import Rewrite
+from steelyard.dialects.links import inline_bytes
 from steelyard.dialects.openai_fields import CHAT, Check, boolean, check_fields, get_model, get_output_cap, integer
 from steelyard.dialects.openai_messages import check_link, check_messages
 
@@ -86,6 +87,7 @@ def decode(raw: bytes, headers: dict[bytes, bytes]) -> ModelRequest:
         output_cap_tokens=get_output_cap(parameters),
         message_count=count,
         media_count=media_count,
+        inline_bytes=inline_bytes(asked) if media_count else 0,
         needs=needs | _needs(parameters),
     )
 

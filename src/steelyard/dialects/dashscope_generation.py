@@ -52,6 +52,7 @@ def _generation(service: str, *, is_multimodal: bool) -> Dialect:
         rewrite_reply=dashscope_codec.rewrite_reply,
         render_error=dashscope_errors.render,
         codec=codec,
+        takes_links=True,
         suits=suits,
         diverts=diverts if is_multimodal else None,
     )

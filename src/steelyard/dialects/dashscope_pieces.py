@@ -232,7 +232,7 @@ class NativeWriter:
         self._number = 0
         self._count = 0
         # the upstream may tell its count at the end alone: until then it is ours
-        self._prompt_tokens = estimate_prompt_tokens(len(request.raw))
+        self._prompt_tokens = estimate_prompt_tokens(request.text_bytes)
         self._told: dict[int, _Told] = {}
         self._tail = b',"request_id":"%b"}\n\n' % showing.request_id.encode()
 

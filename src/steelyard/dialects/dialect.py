@@ -121,6 +121,8 @@ class Operation:
     id_headers: tuple[bytes, ...] = (b"x-request-id",)
     #: Of an API whose calls go on from earlier ones: (call, the items of what was said before) -> the call with them.
     with_context: Callable[[ModelRequest, list[dict[str, Any]]], ModelRequest] | None = None
+    #: Whether its calls may refer to documents and media that we have: they are put in before it is decoded.
+    takes_links: bool = False
     #: Whether its bodies may be multipart forms.
     takes_forms: bool = False
     #: Where a path has several operations: (body, headers, what a model is called for) -> the one that is meant.

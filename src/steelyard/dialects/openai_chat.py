@@ -9,6 +9,7 @@ from steelyard.canon.request import ModelRequest
 from steelyard.dialects import openai_codec, openai_errors
 from steelyard.dialects.codec import Codec
 from steelyard.dialects.dialect import Dialect
+from steelyard.dialects.links import inline_bytes
 from steelyard.dialects.openai_fields import CHAT, check_fields, get_model, get_output_cap
 from steelyard.dialects.openai_messages import check_messages, mentions_json
 from steelyard.dialects.openai_pieces import PieceReader, PieceWriter
@@ -44,6 +45,7 @@ def decode(raw: bytes, _headers: dict[bytes, bytes]) -> ModelRequest:
         output_cap_tokens=get_output_cap(body),
         message_count=len(messages),
         media_count=media_count,
+        inline_bytes=inline_bytes(body["messages"]) if media_count else 0,
         needs=needs,
     )
 
@@ -117,4 +119,5 @@ DIALECT = Dialect(
         carries=SETTINGS,
         lacks=frozenset({"server_tool"}),
     ),
+    takes_links=True,
 )

@@ -44,4 +44,5 @@ DIALECT = Dialect(
         read_answer=_never,
         open_writer=ResponseWriter,
     ),
+    takes_links=True,
 )

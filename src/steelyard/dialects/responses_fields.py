@@ -8,6 +8,7 @@ from steelyard.base.errors import fault
 from steelyard.base.jsondoor import decode_object, encode
 from steelyard.canon.request import ModelRequest
 from steelyard.dialects.dialect import Rewrite
+from steelyard.dialects.links import inline_bytes
 from steelyard.dialects.openai_fields import CHAT, Check, boolean, check_fields, get_model, integer
 from steelyard.dialects.openai_messages import check_link
 
@@ -118,6 +119,7 @@ def make_request(raw: bytes, body: dict[str, Any], model: str, *, is_whole: bool
         output_cap_tokens=None if body.get("max_output_tokens") is None else int(body["max_output_tokens"]),
         message_count=1 if type(items) is str else len(items) + 1,
         media_count=len(media),
+        inline_bytes=inline_bytes(items) if media else 0,
         needs=frozenset(needs),
     )
 

@@ -8,6 +8,8 @@ from typing import Any
 
 from PIL import Image, ImageOps
 
+from steelyard.engines.child import JobError
+
 #: Larger pictures are refused before a pixel of them is decoded.
 MAX_PIXELS = 50_000_000
 FORMATS = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp", "BMP": "image/bmp", "GIF": "image/gif"}
@@ -18,8 +20,10 @@ _SAVE_AS: dict[str, dict[str, Any]] = {
 }
 
 
-class PictureError(Exception):
+class PictureError(JobError):
     """A file is no picture that can be used; its text is for people."""
+
+    kind = "picture"
 
 
 def open_picture(path: str | Path) -> Image.Image:

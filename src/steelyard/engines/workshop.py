@@ -20,7 +20,7 @@ class WorkshopError(Exception):
     """A job failed.
 
     Args:
-        kind: "picture" (what was sent is at fault), "missing" (an extra is not installed), "limit", "disk" or "crash".
+        kind: "picture", "document" (what was sent is at fault), "missing" (an extra is not installed), "limit", "disk" or "crash".
     """
 
     def __init__(self, text: str, kind: str) -> None:
@@ -33,9 +33,14 @@ class Workshop:
 
     Args:
         slots: how many at once.
+        program: the module that the child runs; see `engines.child`.
     """
 
-    def __init__(self, slots: int) -> None:
+    def __init__(
+        self, slots: int, program: str = "steelyard.engines.workshop_child", timeout_s: float = TIMEOUT_S
+    ) -> None:
+        self._program = program
+        self._timeout_s = timeout_s
         self._slots = asyncio.Semaphore(slots)
 
     async def run(
@@ -55,13 +60,13 @@ class Workshop:
         environment = {name: os.environ[name] for name in kept if name in os.environ}
         environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "steelyard.engines.workshop_child",
+            sys.executable, "-m", self._program,
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
             env=environment, start_new_session=True, limit=MAX_LINE_BYTES,
         )  # fmt: skip
         assert process.stdin is not None
         try:
-            async with asyncio.timeout(TIMEOUT_S):
+            async with asyncio.timeout(self._timeout_s):
                 process.stdin.write(json.dumps(order).encode() + b"\n")
                 with contextlib.suppress(ConnectionError):
                     await process.stdin.drain()

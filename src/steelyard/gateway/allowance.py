@@ -181,7 +181,7 @@ class Allowance:
             return 1
         if line.kind == RATE:
             # a rate protects capacity, so a fair guess does: the real count is settled afterwards
-            return min(estimate_prompt_tokens(len(request.raw)), line.limit)
+            return min(estimate_prompt_tokens(request.text_bytes), line.limit)
         if unit == TOKENS:
             return hold[0]
         if unit == FREE:

@@ -36,6 +36,7 @@ class Call:
         "answered_usage",
         "asks_first",
         "attempts",
+        "body",
         "cap_tokens",
         "client_request_id",
         "context",
@@ -61,6 +62,8 @@ class Call:
         self.request_id = request_id
         self.operation = operation
         self.client_request_id: str | None = None
+        #: The call with the contents of its links in it; None as long as nobody has looked.
+        self.body: bytes | None = None
         #: What was said before, where the call goes on from an earlier one.
         self.context: list[dict[str, Any]] | None = None
         self.grant: Grant
@@ -211,7 +214,7 @@ class Call:
         if outcome == FAILED:
             return Usage()
         return Usage(
-            prompt_tokens=estimate_prompt_tokens(len(self.request.raw)),
+            prompt_tokens=estimate_prompt_tokens(self.request.text_bytes),
             completion_tokens=counted_tokens,
             is_estimated=True,
         )

@@ -18,6 +18,7 @@ from steelyard.gateway.allowance import Allowance, Allowances
 from steelyard.gateway.answer_cache import AnswerCache, Slot, discounted, replayed, slot_of
 from steelyard.gateway.call import ABANDONED, FAILED, MAX_CLIENT_ID_CHARS, Call
 from steelyard.gateway.checking import Checker
+from steelyard.gateway.contents import Contents
 from steelyard.gateway.exchange import Exchange
 from steelyard.gateway.hygiene import NetworkWatch
 from steelyard.gateway.idempotency import HEADER as IDEMPOTENCY_KEY
@@ -57,6 +58,7 @@ class Core:
         checker: Checker,
         responses: Responses,
         counter: Counter,
+        contents: Contents,
         *,
         max_body_bytes: int,
     ) -> None:
@@ -72,6 +74,7 @@ class Core:
         self._checker = checker
         self._responses = responses
         self._counter = counter
+        self._contents = contents
         self._networks = NetworkWatch(audit.saw_network)
         self._inspectors = Inspectors()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -137,7 +140,11 @@ class Core:
         self.admission.check(grant, dialect.operation, headers, exchange.client, exchange.path)
         self._networks.saw(grant.key_id, grant.workspace, self.admission.client_of(headers, exchange.client))
         _check_content_type(headers, takes_forms=dialect.takes_forms)
-        request = dialect.decode(exchange.body, headers)
+        body = exchange.body if call.body is None else call.body
+        if dialect.takes_links and call.body is None and self._contents.concerns(body):
+            self._spawn(self._put_in(call, grant, exchange, dialect))
+            return
+        request = dialect.decode(body, headers)
         if call.context is not None and dialect.with_context is not None:
             request = dialect.with_context(request, call.context)
         workspace = self.admission.snapshot.workspaces[grant.workspace]
@@ -165,6 +172,17 @@ class Core:
                 return
             call.reserve(allowance, wants)
         self._go(call, grant, exchange, dialect)
+
+    async def _put_in(self, call: Call, grant: Grant, exchange: Exchange, dialect: Operation) -> None:
+        """What the call refers to is put in; then it is a call like any other."""
+        try:
+            call.body = await self._contents.put_in(grant.workspace, exchange.body, exchange.headers)
+            if exchange.is_disconnected:
+                exchange.abort()
+                return
+            self._answer(call, grant, exchange, dialect)
+        except Exception as problem:  # noqa: BLE001 - the request's frame
+            self._tell(call, grant, exchange, dialect, problem)
 
     def _operations_of(self, name: str) -> tuple[str, ...]:
         model = self.admission.snapshot.models.get(name)

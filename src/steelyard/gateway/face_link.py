@@ -14,6 +14,7 @@ import msgspec
 from steelyard.base.clock import monotonic
 from steelyard.base.errors import Fault, fault
 from steelyard.base.jsondoor import encode
+from steelyard.canon.contents import Want
 from steelyard.canon.grant import Grant
 from steelyard.canon.snapshot import Snapshot
 from steelyard.gateway.admission import Admission
@@ -21,6 +22,7 @@ from steelyard.gateway.allowance import Allowances
 from steelyard.gateway.exchange import Headers
 from steelyard.gateway.passage import HEAD_HEADER, Passage, Receive, Send
 from steelyard.gateway.ports import Claim, StoredAnswer
+from steelyard.policy.contents import ContentsAsk, Supplied
 from steelyard.policy.limits import LeaseReply, Wish
 from steelyard.policy.orders import Order, ShownTask, Submitted
 from steelyard.upstream.pool import Answer, ConnectError, Origin, Pool, PoolError
@@ -30,6 +32,8 @@ log = logging.getLogger("steelyard.gateway")
 RETRY_S = 0.2
 NOTE_ATTEMPTS = 6
 FACE_BACK_S = 3.0
+#: Documents are read by then, and links followed.
+SUPPLY_S = 150.0
 #: The face answers a wait for changes after this long at the latest.
 POLL_WAIT_S = 2.0
 #: Hop-by-hop and authentication headers stay here.
@@ -156,6 +160,15 @@ class FaceLink:
         """See `ports.Responses`."""
         told = {"workspace": workspace, "id": response_id, "body": body, "items": items}
         await self._ask("/internal/responses/keep", told)
+
+    async def supply(self, workspace: str, wants: tuple[Want, ...], *, resolves_oss: bool) -> tuple[str, ...]:
+        """See `ports.Supply`."""
+        asked = ContentsAsk(workspace=workspace, wants=wants, resolves_oss=resolves_oss)
+        answer = await self._ask("/internal/contents", asked, timeout_s=SUPPLY_S)
+        supplied = msgspec.json.decode(answer.body, type=Supplied)
+        if supplied.fault is not None:
+            raise supplied.fault.to_fault()
+        return supplied.values
 
     async def submit_task(self, order: Order) -> ShownTask:
         """See `ports.TaskQueue`. A failure of the face's own is told as it is."""

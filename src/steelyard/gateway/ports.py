@@ -4,6 +4,7 @@ from typing import Protocol
 
 import msgspec
 
+from steelyard.canon.contents import Want
 from steelyard.canon.grant import Grant
 from steelyard.canon.receipt import Receipt
 from steelyard.policy.orders import Order, ShownTask
@@ -82,6 +83,18 @@ class Responses(Protocol):
 
     async def keep_response(self, workspace: str, response_id: str, body: bytes, items: bytes) -> None:
         """Keeps a response and its items, both JSON."""
+        ...
+
+
+class Supply(Protocol):
+    """Documents and media that calls refer to."""
+
+    async def supply(self, workspace: str, wants: tuple[Want, ...], *, resolves_oss: bool) -> tuple[str, ...]:
+        """What takes the place of each link.
+
+        Raises:
+            Fault: one leads to nothing that this workspace may use.
+        """
         ...
 
 

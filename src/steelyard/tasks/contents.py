@@ -8,6 +8,7 @@ from pathlib import Path
 
 from steelyard.base.clock import monotonic, now_us
 from steelyard.base.errors import Fault
+from steelyard.canon.contents import FILE_SCHEME, OSS_SCHEME
 from steelyard.canon.files import StoredObject
 from steelyard.canon.task import TaskFailure
 from steelyard.policy.downloads import failure_of
@@ -17,7 +18,6 @@ from steelyard.tasks.desk import OBJECT_SCHEME, read_data_uri
 from steelyard.tasks.shelf import Shelf
 from steelyard.upstream.fetcher import Fetcher, FetchError
 
-OSS_SCHEME, FILE_SCHEME = "oss://", "fileid://"
 #: What was fetched is good for other tasks for this long.
 CACHE_S = 600.0
 MAX_CACHED = 512

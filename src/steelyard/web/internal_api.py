@@ -15,9 +15,11 @@ from steelyard.control.feed import Feed
 from steelyard.control.hygiene import Hygiene
 from steelyard.control.leases import Holding, Leases
 from steelyard.control.records import Records
+from steelyard.policy.contents import ContentsAsk, Supplied
 from steelyard.policy.limits import Wish
 from steelyard.policy.orders import Order, Submitted, told
 from steelyard.tasks.desk import Desk
+from steelyard.tasks.supplier import Supplier
 from steelyard.web.answers import json_answer
 
 MAX_WAIT_S = 5.0
@@ -50,7 +52,10 @@ class _KeptResponse(msgspec.Struct):
 class InternalApi:
     """The handlers."""
 
-    def __init__(self, records: Records, feed: Feed, leases: Leases, hygiene: Hygiene, desk: Desk) -> None:
+    def __init__(
+        self, records: Records, feed: Feed, leases: Leases, hygiene: Hygiene, desk: Desk, supplier: Supplier
+    ) -> None:
+        self._supplier = supplier
         self._desk = desk
         self._hygiene = hygiene
         self._records = records
@@ -74,6 +79,7 @@ class InternalApi:
             "/internal/cache/keep": self.keep,
             "/internal/responses/find": self.find_items,
             "/internal/responses/keep": self.keep_response,
+            "/internal/contents": self.contents,
             "/internal/tasks/submit": self.submit_task,
             "/internal/tasks/wait": self.wait_task,
             "/internal/tasks/withdraw": self.withdraw_task,
@@ -164,6 +170,14 @@ class InternalApi:
         told = msgspec.json.decode(await request.body(), type=_KeptResponse)
         await responses.keep(self._records, told.workspace, told.id, told.body, told.items)
         return json_answer({})
+
+    async def contents(self, request: Request) -> Response:
+        asked = msgspec.json.decode(await request.body(), type=ContentsAsk)
+        try:
+            values = await self._supplier.supply(asked)
+        except Fault as failure:
+            return json_answer(Supplied(fault=told(failure)))
+        return json_answer(Supplied(values))
 
     async def submit_task(self, request: Request) -> Response:
         order = msgspec.json.decode(await request.body(), type=Order)

@@ -20,11 +20,13 @@ from steelyard.canon.snapshot import Snapshot
 from steelyard.dialects import anthropic_messages, openai_chat
 from steelyard.dialects.crossing import Wires
 from steelyard.dialects.dialect import Dialect
+from steelyard.dialects.links import OwnLinks
 from steelyard.dialects.table import DIALECTS
 from steelyard.gateway.admission import Admission
 from steelyard.gateway.allowance import Allowances
 from steelyard.gateway.answer_cache import AnswerCache
 from steelyard.gateway.checking import Checker
+from steelyard.gateway.contents import Contents
 from steelyard.gateway.core import Core
 from steelyard.gateway.exchange import Headers
 from steelyard.gateway.meter import Meter
@@ -128,6 +130,7 @@ def make_core(pool: Pool, sink: Sink, port: int, inspection: InspectionPolicy = 
         Checker(pool),
         None,  # type: ignore[arg-type]
         None,  # type: ignore[arg-type]
+        Contents(None, OwnLinks("http://127.0.0.1:8090", relays=False)),  # type: ignore[arg-type]
         max_body_bytes=10**6,
     )  # type: ignore[arg-type]
 

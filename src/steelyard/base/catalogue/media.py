@@ -95,7 +95,7 @@ ROWS: tuple[Row, ...] = (
     ),
     bad_parameter(
         "media_download_failed",
-        "<400> InternalError.Algo.InvalidParameter: Failed to download multimodal content",
+        "<400> InternalError.Algo.InvalidParameter: Failed to download multimodal content{detail}",
         ("The media link is private, slow or in another region.", "媒体链接需要权限、过慢，或位于其他地域。"),
         ("Use a complete public link near the model, or upload the file.", "使用完整的公网链接，或先上传文件。"),
         native_code="InvalidParameter.DataInspection",
@@ -262,6 +262,28 @@ ROWS: tuple[Row, ...] = (
         ("Upload it again.", "重新上传。"),
     ),
     bad_parameter(
+        "file_unreadable",
+        "File [id:{file}] format is not supported.{detail}",
+        (
+            "The document's format is not read, it is damaged, locked, or has no text.",
+            "文档格式不支持、已损坏、加密，或没有文字。",
+        ),
+        (
+            "Convert it (txt, md, docx, pdf, xlsx, pptx, html, csv, json, epub); send pictures as image_url.",
+            "请转换格式（txt、md、docx、pdf、xlsx、pptx、html、csv、json、epub）；图片请用 image_url。",
+        ),
+        aliases=("content blank.",),
+    ),
+    bad_parameter(
+        "oss_not_resolved",
+        "The media link oss:// is resolved only with the header X-DashScope-OssResourceResolve: enable.",
+        (
+            "The call names an uploaded file and does not ask for its being resolved.",
+            "请求引用了已上传的文件，但未要求解析。",
+        ),
+        ("Send the header, as the SDKs do.", "加上该请求头（SDK 会自动发送）。"),
+    ),
+    bad_parameter(
         "file_parsing",
         "File parsing in progress, please try again later.",
         ("The file was uploaded a moment ago.", "文件刚刚上传。"),
@@ -274,7 +296,6 @@ ROWS: tuple[Row, ...] = (
         ("Send fewer.", "减少数量。"),
         aliases=(
             "exceeds page limits (15000 pages).",
-            "content blank.",
             "Total message token length exceed model limit",
         ),
     ),

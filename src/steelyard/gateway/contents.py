@@ -1,0 +1,38 @@
+"""Documents and media that a call refers to, put in before anything is decided about it: what is held and inspected is all of it."""
+
+from steelyard.base.jsondoor import decode_object, encode
+from steelyard.canon.contents import Want
+from steelyard.dialects.dashscope_media import OSS_HEADER
+from steelyard.dialects.links import OwnLinks, rewrite_links
+from steelyard.gateway.ports import Supply
+
+
+class Contents:
+    """Puts in what calls refer to."""
+
+    def __init__(self, supply: Supply, links: OwnLinks) -> None:
+        self._supply = supply
+        self._links = links
+        self.concerns = links.concerns
+
+    async def put_in(self, workspace: str, body: bytes, headers: dict[bytes, bytes]) -> bytes:
+        """A call's body with its links' contents in their places; the same bytes where it has no such link.
+
+        Raises:
+            Fault: the body is no JSON object, or a link leads to nothing that the workspace may use.
+        """
+        call = decode_object(body)
+        found: dict[Want, str] = {}
+
+        def note(link: str, form: str) -> str:
+            found[Want(link, form)] = ""
+            return link
+
+        rewrite_links(call, self._links, note)
+        if not found:
+            return body
+        wants = tuple(found)
+        resolves_oss = headers.get(OSS_HEADER, b"").lower() == b"enable"
+        values = await self._supply.supply(workspace, wants, resolves_oss=resolves_oss)
+        found = dict(zip(wants, values, strict=True))
+        return encode(rewrite_links(call, self._links, lambda link, form: found[Want(link, form)]))

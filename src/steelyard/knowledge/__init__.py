@@ -1,0 +1,1 @@
+"""Documents: read into blocks, for calls that name them and for knowledge bases."""

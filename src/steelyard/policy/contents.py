@@ -1,0 +1,22 @@
+"""How what a call refers to is asked for between gateway and face. Values in, values out."""
+
+import msgspec
+
+from steelyard.canon.contents import Want
+from steelyard.policy.orders import ToldFault
+
+
+class ContentsAsk(msgspec.Struct, frozen=True, kw_only=True):
+    """What a workspace's call refers to."""
+
+    workspace: str
+    wants: tuple[Want, ...]
+    #: Whether `oss://` links may be resolved.
+    resolves_oss: bool = False
+
+
+class Supplied(msgspec.Struct, frozen=True):
+    """What was found, in the order of the wants; or why not."""
+
+    values: tuple[str, ...] = ()
+    fault: ToldFault | None = None
