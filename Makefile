@@ -91,7 +91,7 @@ bench: $(DEV_STAMP) bytecode
 LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-annotate
 lock: $(RUN_STAMP)
 	@$(LOCK) --extra video pyproject.toml -o requirements.lock
-	@$(LOCK) --extra video pyproject.toml --group dev -o requirements-dev.lock
+	@$(LOCK) --extra video --extra speech --extra voice pyproject.toml --group dev -o requirements-dev.lock
 	@$(LOCK) tests/clients/requirements.in -o tests/clients/requirements.lock
 	@$(LOCK) --python-version 3.11 tests/clients/requirements-llamaindex.in -o tests/clients/requirements-llamaindex.lock
 	@$(LOCK) tests/clients/node/requirements.in -o tests/clients/node/requirements.lock

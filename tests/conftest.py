@@ -29,8 +29,10 @@ def vendor() -> Iterator[Vendor]:
 
 @pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory, vendor: Vendor) -> Iterator[Served]:
-    """The server in front of the fake vendor."""
+    """The server in front of the fake vendor, with the embedded speech models."""
     installation = Installation(tmp_path_factory.mktemp("served"), vendor_config(vendor))
+    for name in ("piper-joe", "whisper-base"):
+        installation.cli("models", "pull", name)
     with installation:
         yield Served(installation)
 

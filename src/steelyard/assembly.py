@@ -451,7 +451,17 @@ def check_link(settings: Settings, url: str) -> dict[str, Any]:
 async def run_worker(orders: Orders) -> None:
     """The task queue's hands: pictures, films, batches, questions to vendors, notices."""
     from steelyard.base.sealing import Sealer
-    from steelyard.canon.task import BATCH, CALLS_LANE, EMBEDDINGS, IMAGE, LOCAL_LANE, VENDOR_LANE, VIDEO
+    from steelyard.canon.task import (
+        BATCH,
+        CALLS_LANE,
+        EMBEDDINGS,
+        IMAGE,
+        LOCAL_LANE,
+        SPEECH,
+        TRANSCRIPTION,
+        VENDOR_LANE,
+        VIDEO,
+    )
     from steelyard.control.model_book import ModelBook
     from steelyard.engines.workshop import Workshop
     from steelyard.store.database import open_database
@@ -484,7 +494,7 @@ async def run_worker(orders: Orders) -> None:
         contents = Contents(shelf, fetcher)
         poller = Poller(settings.tasks.poll_s)
         media = MediaRunner(
-            LocalRunner(shelf, contents, Workshop(settings.tasks.local_slots), work_dir),
+            LocalRunner(shelf, contents, Workshop(settings.tasks.local_slots), work_dir, Path(settings.models_dir)),
             VendorRunner(shelf, contents, fetcher, pool, poller, settings.outbound.relay),
             OpenaiRunner(shelf, fetcher, pool),
         )
@@ -494,6 +504,8 @@ async def run_worker(orders: Orders) -> None:
         runners: dict[str, Runner] = {
             IMAGE: media,
             VIDEO: media,
+            TRANSCRIPTION: media,
+            SPEECH: media,
             BATCH: BatchRunner(shelf, caller, work_dir, concurrency=concurrency),
             EMBEDDINGS: EmbeddingFileRunner(shelf, contents, caller, concurrency=concurrency),
         }

@@ -113,7 +113,7 @@ class PriceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reasoning: str | float | None = None
     #: For each picture.
     image: str | float = 0
-    #: For each second of video; or by resolution, as in `{"720P" = "0.6"}`.
+    #: For each second of video or sound; or by resolution, as in `{"720P" = "0.6"}`.
     second: str | float | dict[str, str | float] = 0
     #: What calls in batches pay of it, in per cent.
     batch_percent: int = 50
@@ -136,7 +136,7 @@ class ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     hedge_after_s: float | None = None
     #: What becomes of fields that a target's API has no place for: "careful", "refuse", "drop" or "pass".
     unsupported: str = "careful"
-    #: What it is for, where neither the public list nor its name says so: "image", "video", "embedding", "transcription" …
+    #: What it is for, where neither the public list nor its name says so: "image", "video", "embedding", "transcription", "speech" …
     modality: str = ""
 
 
@@ -246,7 +246,7 @@ _SECTIONS: dict[str, type[msgspec.Struct]] = {
 _NOT_YET = ("monitor",)
 #: A unix socket's path has at most 107 bytes; our longest names have some 40.
 MAX_RUN_DIR_CHARS = 64
-MODALITIES = ("text", "vision", "embedding", "rerank", "image", "video", "transcription")
+MODALITIES = ("text", "vision", "embedding", "rerank", "image", "video", "transcription", "speech")
 _EMBEDDED_NAMES = ("auto", "on", "off")
 
 

@@ -61,7 +61,7 @@ def make_catalogue(settings: Settings) -> "Catalogue":
             names = STAND_IN_NAMES if model.name == DEFAULT_CHAT else ()
             entries.append(EmbeddedEntry(model.name, target, names))
         entries += _vector_entries(settings)
-        entries += _media_entries()
+        entries += _media_entries(models_dir)
         return msgspec.structs.replace(file_part, embedded=tuple(entries))
 
     return catalogue
@@ -95,11 +95,27 @@ def _vector_entries(settings: Settings) -> "list[EmbeddedEntry]":
     ]
 
 
-def _media_entries() -> "list[EmbeddedEntry]":
-    """The embedded image and video engines: they have no host, tasks run them."""
+def _media_entries(models_dir: Path) -> "list[EmbeddedEntry]":
+    """The embedded image, video and speech engines: they have no host, tasks run them."""
     from steelyard.control.catalogue import EmbeddedEntry
-    from steelyard.engines.catalogue import IMAGE_STAND_IN_NAMES, VIDEO_STAND_IN_NAMES
-    from steelyard.engines.workshop import CAMERA, POSTER, is_film_possible
+    from steelyard.engines.catalogue import (
+        IMAGE_STAND_IN_NAMES,
+        PIPER_JOE,
+        SPEECH_STAND_IN_NAMES,
+        TRANSCRIPTION_STAND_IN_NAMES,
+        VIDEO_STAND_IN_NAMES,
+        WHISPER_BASE,
+    )
+    from steelyard.engines.weights import is_bundle_present
+    from steelyard.engines.workshop import (
+        CAMERA,
+        PIPER,
+        POSTER,
+        WHISPER,
+        is_film_possible,
+        is_hearing_possible,
+        is_speech_possible,
+    )
 
     def entry(name: str, operation: str, stand_ins: tuple[str, ...]) -> EmbeddedEntry:
         target = Target(
@@ -115,6 +131,10 @@ def _media_entries() -> "list[EmbeddedEntry]":
     entries = [entry(POSTER, "images", IMAGE_STAND_IN_NAMES)]
     if is_film_possible():
         entries.append(entry(CAMERA, "videos", VIDEO_STAND_IN_NAMES))
+    if is_speech_possible() and is_bundle_present(models_dir, PIPER_JOE):
+        entries.append(entry(PIPER, "speech", SPEECH_STAND_IN_NAMES))
+    if is_hearing_possible() and is_bundle_present(models_dir, WHISPER_BASE):
+        entries.append(entry(WHISPER, "transcription", TRANSCRIPTION_STAND_IN_NAMES))
     return entries
 
 

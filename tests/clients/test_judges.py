@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from installation import ROOT, Served
+from installation import ROOT, Served, Vendor
 
 CLIENTS = ROOT / ".clients"
 LLAMAINDEX = ROOT / ".clients-llamaindex"
@@ -16,11 +16,12 @@ HERE = Path(__file__).parent
 
 
 @pytest.fixture(scope="module")
-def judged(served: Served, embedded: Served) -> dict[str, str]:
+def judged(served: Served, embedded: Served, vendor: Vendor) -> dict[str, str]:
     """The environment that tells a judge what to call."""
     targets = {
         name: {"origin": one.origin, "key": one.key} for name, one in (("served", served), ("embedded", embedded))
     }
+    targets["vendor"] = {"port": str(vendor.port)}
     clean = {name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")}
     return {**clean, "STEELYARD_JUDGED": json.dumps(targets)}
 

@@ -71,6 +71,8 @@ TASK_BODIES: dict[tuple[str, str], dict[str, Any]] = {
         "input": {"prompt": "hi", "img_url": PIXEL, "first_frame_url": PIXEL, "last_frame_url": PIXEL},
         "parameters": {"resolution": "480P", "duration": 2},
     },
+    ("dashscope", "transcription"): {"model": "local/whisper-base", "input": {"file_urls": [PIXEL]}},
+    ("dashscope", "speech"): {"model": "local/piper-joe", "input": {"text": "hi"}},
 }
 for task in TASK_OPERATIONS:
     REQUESTS.setdefault(task.operation, []).extend(

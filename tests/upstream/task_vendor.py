@@ -8,6 +8,7 @@ import io
 import threading
 import time
 import uuid
+import wave
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Any, Self
@@ -27,6 +28,17 @@ BEIJING = timezone(timedelta(hours=8))
 def picture() -> bytes:
     file = io.BytesIO()
     Image.new("RGB", (64, 48), (200, 30, 30)).save(file, "PNG")
+    return file.getvalue()
+
+
+def sound(seconds: float = 1.0) -> bytes:
+    """A second of near silence."""
+    file = io.BytesIO()
+    with wave.open(file, "wb") as out:
+        out.setnchannels(1)
+        out.setsampwidth(2)
+        out.setframerate(16_000)
+        out.writeframes(b"\x01\x00" * int(16_000 * seconds))
     return file.getvalue()
 
 
@@ -53,6 +65,7 @@ class TaskVendor:
         self.origin = f"http://127.0.0.1:{self.port}"
         self.base_url = self.origin + "/api/v1"
         self.picture = picture()
+        self.sound = sound()
         routes = [
             Route("/api/v1/services/{rest:path}", self.submit, methods=["POST"]),
             Route("/api/v1/tasks", self.list),
@@ -84,6 +97,15 @@ class TaskVendor:
         self.bodies[task_id] = body
         self.submitted[task_id] = {"at": time.time(), "model": body["model"]}
         if request.headers.get("x-dashscope-async") != "enable":
+            if "tts" in body["model"]:
+                audio = {
+                    "url": f"{self.origin}/results/{task_id}.wav?Expires=1",
+                    "data": "",
+                    "id": "audio_1",
+                    "expires_at": 1,
+                }
+                output = {"finish_reason": "stop", "audio": audio}
+                return JSONResponse({"output": output, "usage": {"characters": 100}, "request_id": "r"})
             part = {"image": f"{self.origin}/results/{task_id}.png?Expires=1"}
             choice = {"finish_reason": "stop", "message": {"role": "assistant", "content": [part]}}
             return JSONResponse({"output": {"choices": [choice]}, "usage": {"image_count": 1}, "request_id": "r"})
@@ -106,14 +128,31 @@ class TaskVendor:
             output["task_status"] = "SUCCEEDED"
             prompt = self.bodies[task_id]["input"].get("prompt")
             link = f"{self.origin}/results/{task_id}.png?Expires=1&OSSAccessKeyId=x&Signature=y"
-            if "video" in self.submitted[task_id]["model"]:
+            if "asr" in self.submitted[task_id]["model"]:
+                output["results"] = [self._heard(link, number) for number, link in enumerate(self._files(task_id))]
+                usage: dict[str, Any] = {"duration": 61}
+            elif "video" in self.submitted[task_id]["model"]:
                 output |= {"video_url": link, "orig_prompt": prompt}
-                usage: dict[str, Any] = {"duration": 5, "video_count": 1, "SR": 720}
+                usage = {"duration": 5, "video_count": 1, "SR": 720}
             else:
                 output["results"] = [{"url": link, "orig_prompt": prompt}]
                 usage = {"image_count": 1}
             return JSONResponse({"output": output, "usage": usage, "request_id": "r"})
         return JSONResponse({"output": output, "request_id": "r"})
+
+    def _files(self, task_id: str) -> Any:
+        return self.bodies[task_id]["input"]["file_urls"]
+
+    def _heard(self, link: str, number: int) -> dict[str, Any]:
+        if "deaf" in link:
+            return {
+                "file_url": link,
+                "subtask_status": "FAILED",
+                "code": "InvalidFile.DecodeFailed",
+                "message": "no sound",
+            }
+        told = f"{self.origin}/results/{number}.json?Expires=1"
+        return {"file_url": link, "transcription_url": told, "subtask_status": "SUCCEEDED"}
 
     async def list(self, request: Request) -> Response:
         query = request.query_params
@@ -150,7 +189,13 @@ class TaskVendor:
             self.uploads[str(form["key"])] = await file.read()
         return Response(status_code=200)
 
-    async def result(self, _request: Request) -> Response:
+    async def result(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        if name.endswith(".wav"):
+            return Response(self.sound, media_type="audio/wav")
+        if name.endswith(".json"):
+            transcript = {"channel_id": 0, "text": "hello from the vendor", "sentences": []}
+            return JSONResponse({"file_url": f"{self.origin}/secret.wav?Signature=y", "transcripts": [transcript]})
         return Response(self.picture, media_type="image/png")
 
 
@@ -181,6 +226,16 @@ price = {{image = "0.20", currency = "CNY"}}
 modality = "video"
 targets = [{{provider = "there", model = "wan-video"}}]
 price = {{second = {{"720P" = "0.60", "" = "0.60"}}, currency = "CNY"}}
+
+[models."there-asr"]
+modality = "transcription"
+targets = [{{provider = "there", model = "asr-model"}}]
+price = {{second = "0.01", currency = "CNY"}}
+
+[models."there-tts"]
+modality = "speech"
+targets = [{{provider = "there", model = "tts-model"}}]
+price = {{input = "100.00", currency = "CNY"}}
 
 [tasks]
 poll_s = 1.0

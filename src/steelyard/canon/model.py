@@ -18,7 +18,7 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
     reasoning_micros: int | None = None
     #: Micro-units for each picture.
     image_micros: int = 0
-    #: Micro-units for each second of video, by resolution; "" stands for all others.
+    #: Micro-units for each second of video or sound, by resolution; "" stands for all others.
     second_micros: dict[str, int] = {}
     #: What batches pay of it.
     batch_percent: int = 50

@@ -47,6 +47,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     client_request_id: str | None = None
     image_count: int = 0
     video_seconds: int = 0
+    audio_seconds: int = 0
     #: The attempts before the one that `target` names, oldest first.
     failed_attempts: tuple[FailedAttempt, ...] = ()
     #: The accounts of budgets that it is settled in.

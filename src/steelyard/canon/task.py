@@ -11,13 +11,16 @@ PENDING, RUNNING, SUCCEEDED, FAILED, CANCELED, UNKNOWN = (
 OVER = frozenset({SUCCEEDED, FAILED, CANCELED})
 
 #: Kinds of work.
-IMAGE, VIDEO, EMBEDDINGS, TRANSCRIPTION, BATCH = "image", "video", "embeddings", "transcription", "batch"
+IMAGE, VIDEO, EMBEDDINGS, TRANSCRIPTION, SPEECH, BATCH = (
+    "image", "video", "embeddings", "transcription", "speech", "batch",
+)  # fmt: skip
 #: kind -> the operation that a key needs for it
 OPERATION_OF = {
     IMAGE: "images",
     VIDEO: "videos",
     EMBEDDINGS: "embeddings",
     TRANSCRIPTION: "transcription",
+    SPEECH: "speech",
     BATCH: "batches",
 }
 
@@ -95,7 +98,10 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     usage: dict[str, Any] = {}
     image_count: int = 0
     video_seconds: int = 0
+    audio_seconds: int = 0
+    #: Of speech made, these are characters where its vendor counts them.
     prompt_tokens: int = 0
+    completion_tokens: int = 0
     #: Members of the output beside the results.
     extra: dict[str, Any] = {}
 

@@ -12,6 +12,8 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     reasoning_tokens: int = 0
     image_count: int = 0
     video_seconds: int = 0
+    #: Of sound that was listened to.
+    audio_seconds: int = 0
     #: By which seconds of video are priced: "480P", "720P" or "1080P".
     resolution: str = ""
     #: True where no upstream said it and the count is ours.

@@ -22,6 +22,8 @@ COMMANDS: dict[str, str] = {
     "models": "steelyard.cli.models:app",
     "images": "steelyard.cli.images:app",
     "videos": "steelyard.cli.videos:app",
+    "speech": "steelyard.cli.speech:app",
+    "files": "steelyard.cli.files:app",
     "tasks": "steelyard.cli.tasks:app",
     "media": "steelyard.cli.media:app",
     "usage": "steelyard.cli.usage:app",

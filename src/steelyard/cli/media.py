@@ -5,9 +5,8 @@ from pathlib import Path
 
 from cyclopts import App
 
-from steelyard.base.errors import SetupFault
 from steelyard.cli.context import EXIT_FAILED, get_settings, print_json
-from steelyard.cli.media_flags import HERE, EndpointFlags, calling, native_root
+from steelyard.cli.media_flags import HERE, EndpointFlags, calling, native_root, put_up
 
 app = App(name="media", help="Links: test one, publish a file, what to let through a firewall.")
 
@@ -76,15 +75,9 @@ def publish(
     json
         Print JSON.
     """
-    if not file.is_file():
-        raise SetupFault(f"{file} is no file.")
-    with calling(endpoint) as client, file.open("rb") as opened:
-        root = native_root(client.endpoint)
-        made = client.upload(f"{root}/files", {"files": (file.name, opened)}).json()["data"]
-        if made["failed_uploads"]:
-            raise SetupFault(made["failed_uploads"][0]["message"])
-        file_id = made["uploaded_files"][0]["file_id"]
-        shown = client.post(f"{root}/files/{file_id}/publish", {"ttl": ttl}).json()["data"]
+    with calling(endpoint) as client:
+        file_id = put_up(client, file).removeprefix("fileid://")
+        shown = client.post(f"{native_root(client.endpoint)}/files/{file_id}/publish", {"ttl": ttl}).json()["data"]
     if json:
         print_json(shown)
         return

@@ -62,6 +62,21 @@ def native_root(endpoint: Endpoint) -> str:
     return endpoint.base_url.split("/compatible-mode")[0].removesuffix("/v1").rstrip("/") + "/api/v1"
 
 
+def put_up(client: Client, file: Path) -> str:
+    """Uploads a local file; the address by which calls name it.
+
+    Raises:
+        SetupFault: there is no such file, or it is refused.
+    """
+    if not file.is_file():
+        raise SetupFault(f"{file} is no file.")
+    with file.open("rb") as opened:
+        made = client.upload(f"{native_root(client.endpoint)}/files", {"files": (file.name, opened)}).json()["data"]
+    if made["failed_uploads"]:
+        raise SetupFault(made["failed_uploads"][0]["message"])
+    return f"fileid://{made['uploaded_files'][0]['file_id']}"
+
+
 def wait_and_save(endpoint: Endpoint, task_id: str, out: Path | None, *, json: bool) -> None:
     """Waits for a task, saves its results where that is wanted, and prints where they are."""
     with told(), Steelyard(native_root(endpoint), endpoint.api_key, api="dashscope") as client:
@@ -87,7 +102,10 @@ def links_of(output: dict[str, Any]) -> list[str]:
     """The results' links in any of the native forms."""
     if output.get("video_url"):
         return [output["video_url"]]
-    found = [one["url"] for one in output.get("results") or [] if one.get("url")]
+    results = [*(output.get("results") or []), *([output["result"]] if output.get("result") else [])]
+    found = [link for one in results if (link := one.get("url") or one.get("transcription_url"))]
+    if output.get("audio"):
+        found.append(output["audio"]["url"])
     for choice in output.get("choices") or []:
         found += [part["image"] for part in choice["message"]["content"] if "image" in part]
     return found

@@ -1,6 +1,8 @@
 """`steelyard models`."""
 
+import contextlib
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from cyclopts import App
@@ -10,8 +12,8 @@ from steelyard.canon.model import LOCAL_PREFIX
 from steelyard.cli.context import find_endpoint, get_settings, print_json, print_table, with_models
 from steelyard.client.api import Client
 from steelyard.client.errors import ApiError
-from steelyard.engines.catalogue import DEFAULT_CHAT, MODELS, EmbeddedModel
-from steelyard.engines.weights import is_present, pull, weights_path
+from steelyard.engines.catalogue import BUNDLES, DEFAULT_CHAT, MODELS, Bundle, EmbeddedModel
+from steelyard.engines.weights import Progress, is_bundle_present, is_present, pull, pull_bundle, weights_path
 
 app = App(name="models", help="Models: list, show, pull the embedded ones' weights.")
 
@@ -24,7 +26,8 @@ def find_embedded(name: str) -> EmbeddedModel:
     """
     model = MODELS.get(name.removeprefix(LOCAL_PREFIX))
     if model is None:
-        raise SetupFault(f"There is no embedded model {name!r}; known: {', '.join(sorted(MODELS))}.")
+        known = ", ".join(sorted((*MODELS, *BUNDLES)))
+        raise SetupFault(f"There is no embedded model {name!r}; known: {known}.")
     return model
 
 
@@ -46,6 +49,12 @@ def pull_command(
         Configuration file.
     """
     settings = get_settings(config=config)
+    bundle = BUNDLES.get(name.removeprefix(LOCAL_PREFIX))
+    if bundle is not None:
+        if from_file or url:
+            raise SetupFault(f"{bundle.name} is several files; --from-file and --url bring one.")
+        print(pull_bundle_with_progress(Path(settings.models_dir), bundle))
+        return
     path = pull_with_progress(
         Path(settings.models_dir), find_embedded(name), source_file=from_file, urls=(url,) if url else None
     )
@@ -59,20 +68,35 @@ def pull_with_progress(
     if is_present(models_dir, model) and source_file is None and urls is None:
         # the full check reads every byte; the engine's own start would fail on damage, and `pull` mends it
         print(f"checking the weights of {model.name} …", file=sys.stderr)
+    with _progress(model.name, model.weights.size_bytes) as report:
+        return pull(models_dir, model, report, source_file=source_file, urls=urls)
+
+
+def pull_bundle_with_progress(models_dir: Path, bundle: Bundle) -> Path:
+    """Likewise for a model of several files."""
+    with _progress(bundle.name, bundle.size_bytes) as report:
+        return pull_bundle(models_dir, bundle, report)
+
+
+@contextlib.contextmanager
+def _progress(name: str, size_bytes: int) -> Iterator[Progress]:
+    """A progress bar on a terminal, a line elsewhere."""
     if not sys.stderr.isatty():
-        print(f"getting the weights of {model.name} ({model.weights.size_bytes / 1e6:.0f} MB) …", file=sys.stderr)
-        return pull(models_dir, model, lambda *_: None, source_file=source_file, urls=urls)
+        print(f"getting the weights of {name} ({size_bytes / 1e6:.0f} MB) …", file=sys.stderr)
+        yield lambda *_: None
+        return
     from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
 
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(model.name, total=model.weights.size_bytes)
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(name, total=size_bytes)
 
         def report(what: str, done: int, total: int) -> None:
-            bar.update(task, description=f"{model.name}: {what}", completed=done, total=total)
+            bar.update(task, description=f"{name}: {what}", completed=done, total=total)
 
-        return pull(models_dir, model, report, source_file=source_file, urls=urls)
+        yield report
 
 
 @app.command(name="list")
@@ -135,7 +159,19 @@ def _own_models(config: Path | None) -> list[dict[str, str]]:
         for name, model in sorted(MODELS.items())
         if not is_present(models_dir, model)
     ]
+    rows += [
+        {"name": LOCAL_PREFIX + name, "target": f"local/{name}", "state": _wish(bundle, models_dir)}
+        for name, bundle in sorted(BUNDLES.items())
+        if LOCAL_PREFIX + name not in models
+    ]
     return rows
+
+
+def _wish(bundle: Bundle, models_dir: Path) -> str:
+    """What a bundle lacks."""
+    if not is_bundle_present(models_dir, bundle):
+        return f"not pulled: steelyard models pull {bundle.name}"
+    return f"needs the extra: pip install 'steelyard[{bundle.extra}]'"
 
 
 @app.command

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urljoin
 
@@ -49,6 +50,26 @@ class Client:
             answer = self._http.post(url, files=files)
         _raise_for(answer)
         return answer
+
+    def delete(self, path: str) -> httpx.Response:
+        """DELETE, checked."""
+        return self._checked("DELETE", path, None)
+
+    def save(self, path: str, out: Path) -> Path:
+        """GET of a file, written as it comes. A whole link needs no key, and none goes with it.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        stream = httpx.stream if "://" in path else self._http.stream
+        with _reachable(self.endpoint), stream("GET", path, timeout=READ_TIMEOUT_S) as answer:
+            if answer.status_code >= 400:
+                answer.read()
+            _raise_for(answer)
+            with out.open("wb") as file:
+                for block in answer.iter_bytes():
+                    file.write(block)
+        return out
 
     def _checked(
         self, method: str, path: str, body: dict[str, Any] | None, headers: dict[str, str] | None = None

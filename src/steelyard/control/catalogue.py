@@ -22,10 +22,13 @@ OPERATIONS_OF_MODALITY = {
     "image": ("images",),
     "video": ("videos",),
     "transcription": ("transcription",),
+    "speech": ("speech",),
 }
-#: Names by which image and video models are known that no list has.
+#: Names by which image, video and speech models are known that no list has.
 _GUESSES = (
     ("videos", re.compile(r"t2v|i2v|kf2v|r2v|s2v|-video|video-|\bsora|\bveo", re.IGNORECASE)),
+    ("transcription", re.compile(r"paraformer|sensevoice|fun-asr|-asr-.*filetrans|\bwhisper", re.IGNORECASE)),
+    ("speech", re.compile(r"-tts\b|\btts-|cosyvoice|sambert", re.IGNORECASE)),
     ("images", re.compile(r"t2i|i2i|-image|image-|imageedit|\bwanx|\bflux|stable-diffusion|dall-e", re.IGNORECASE)),
 )
 FILE, STORED, BROUGHT, EMBEDDED = "file", "set", "provider", "embedded"

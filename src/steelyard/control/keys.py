@@ -28,8 +28,10 @@ OPERATIONS = (
     "images",
     "models",
     "rerank",
+    "speech",
     "tokenize",
     "tokens",
+    "transcription",
     "videos",
 )
 _DURATION = re.compile(r"(\d+)([smhdw])")

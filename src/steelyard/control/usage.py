@@ -102,6 +102,7 @@ async def get_receipt(database: Database, request_id: str, workspace: str | None
             "reasoning_tokens": row["reasoning_tokens"],
             "image_count": row["image_count"],
             "video_seconds": row["video_seconds"],
+            "audio_seconds": row["audio_seconds"],
             "estimated": row["is_estimated"],
         },
         "own_count": {"completion_tokens": row["counted_tokens"]},

@@ -4,11 +4,14 @@ import functools
 
 from steelyard.base.jsondoor import decode_object
 from steelyard.canon.request import ModelRequest
-from steelyard.dialects import dashscope_codec, dashscope_errors, dashscope_fields, dashscope_images
+from steelyard.dialects import dashscope_codec, dashscope_errors, dashscope_fields, dashscope_images, dashscope_speech
 from steelyard.dialects.codec import Codec
 from steelyard.dialects.crossing import open_crossing_tap
 from steelyard.dialects.dashscope_pieces import NativeReader, NativeTap, NativeWriter
 from steelyard.dialects.dialect import Dialect, Operation, OperationsOf, Showing, StreamTap
+
+#: Operations of other models on the multimodal path.
+_OTHERS = {"images": dashscope_images.MULTIMODAL, "speech": dashscope_speech.QWEN}
 
 
 def _generation(service: str, *, is_multimodal: bool) -> Dialect:
@@ -32,10 +35,12 @@ def _generation(service: str, *, is_multimodal: bool) -> Dialect:
         return dashscope_codec.belongs_to_multimodal(request, model) == is_multimodal
 
     def diverts(raw: bytes, _headers: dict[bytes, bytes], operations_of: OperationsOf) -> Operation | None:
-        # image models are asked on the same path
+        # models of pictures and of speech are asked on the same path
         model = decode_object(raw).get("model")
         operations = operations_of(model) if type(model) is str else ()
-        return dashscope_images.MULTIMODAL if "images" in operations and "chat" not in operations else None
+        if "chat" in operations:
+            return None
+        return next((other for name, other in _OTHERS.items() if name in operations), None)
 
     dialect = Dialect(
         api="dashscope",

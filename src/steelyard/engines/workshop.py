@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 #: The embedded engines by their model names.
-POSTER, CAMERA = "poster", "camera-motion"
+POSTER, CAMERA, WHISPER, PIPER = "poster", "camera-motion", "whisper-base", "piper-joe"
 TIMEOUT_S = 900.0
 MAX_LINE_BYTES = 1_048_576
 
@@ -20,7 +20,7 @@ class WorkshopError(Exception):
     """A job failed.
 
     Args:
-        kind: "picture", "document" (what was sent is at fault), "missing" (an extra is not installed), "limit", "disk" or "crash".
+        kind: "picture", "sound", "text", "document" (what was sent is at fault), "missing" (an extra is not installed), "limit", "disk" or "crash".
     """
 
     def __init__(self, text: str, kind: str) -> None:
@@ -99,7 +99,22 @@ class Workshop:
 
 
 def is_film_possible() -> bool:
-    """Whether the extra for films is installed. It is not imported for that."""
+    """Whether the extra for films is installed."""
+    return _is_installed("av")
+
+
+def is_hearing_possible() -> bool:
+    """Whether the extra for texts of speech is installed."""
+    return _is_installed("faster_whisper")
+
+
+def is_speech_possible() -> bool:
+    """Whether the extra for speech of texts is installed."""
+    return _is_installed("piper")
+
+
+def _is_installed(module: str) -> bool:
+    """Whether a module is there. It is not imported for that."""
     from importlib.util import find_spec
 
-    return find_spec("av") is not None
+    return find_spec(module) is not None

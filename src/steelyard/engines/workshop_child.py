@@ -36,7 +36,33 @@ def _describe(asked: dict[str, Any], _out: Path) -> dict[str, Any]:
     return pictures.describe(asked["path"])
 
 
-JOBS: dict[str, ChildJob] = {"poster": _poster, "film": _film, "describe": _describe}
+def _transcribe(asked: dict[str, Any], out: Path) -> dict[str, Any]:
+    import json
+
+    from steelyard.engines import whisper
+
+    properties, transcript = whisper.transcribe(
+        asked["path"], Path(asked["weights"]), asked["hints"], lambda share: say(progress=share)
+    )
+    path = out / "transcription.json"
+    told = {"file_url": asked["file_url"], "properties": properties, "transcripts": [transcript]}
+    path.write_text(json.dumps(told, ensure_ascii=False), "utf-8")
+    return {"files": [str(path)], "duration_ms": properties["original_duration_in_milliseconds"]}
+
+
+def _speak(asked: dict[str, Any], out: Path) -> dict[str, Any]:
+    from steelyard.engines import piper
+
+    return piper.speak(asked, Path(asked["weights"]), out)
+
+
+JOBS: dict[str, ChildJob] = {
+    "poster": _poster,
+    "film": _film,
+    "describe": _describe,
+    "transcribe": _transcribe,
+    "speak": _speak,
+}
 
 
 if __name__ == "__main__":

@@ -5,13 +5,28 @@ import msgspec
 from steelyard.base.errors import Fault, fault
 from steelyard.canon.grant import Grant
 from steelyard.canon.model import Target
-from steelyard.canon.task import CALLS_LANE, IMAGE, LOCAL_LANE, VENDOR_LANE, VIDEO, Task, TaskAsk
+from steelyard.canon.task import (
+    CALLS_LANE,
+    IMAGE,
+    LOCAL_LANE,
+    OF_CALLS,
+    SPEECH,
+    TRANSCRIPTION,
+    VENDOR_LANE,
+    VIDEO,
+    Task,
+    TaskAsk,
+)
 from steelyard.canon.usage import Usage
 from steelyard.policy.limits import REQUESTS, Line
 from steelyard.policy.pricing import cost_micros
 
 #: Seconds of a video of which nobody said how long it is to be.
 DEFAULT_DURATION_S = 5
+#: Of sound of which nobody knows how long it is: what a file is held for until it was listened to.
+EXPECTED_SOUND_S = 600
+#: Of speech made by models that count sound in tokens, from above.
+SOUND_TOKENS_A_CHARACTER = 20
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,12 +104,16 @@ def expected_usage(ask: TaskAsk) -> Usage:
         return Usage(image_count=ask.n)
     if ask.kind == VIDEO:
         return Usage(video_seconds=ask.duration_s or DEFAULT_DURATION_S, resolution=ask.resolution)
+    if ask.kind == TRANSCRIPTION:
+        return Usage(audio_seconds=len(ask.files) * EXPECTED_SOUND_S)
+    if ask.kind == SPEECH:
+        return Usage(prompt_tokens=len(ask.prompt), completion_tokens=len(ask.prompt) * SOUND_TOKENS_A_CHARACTER)
     return Usage()
 
 
 def lane_of(ask: TaskAsk, targets: tuple[Target, ...]) -> str:
     """Which workers' slots a task takes."""
-    if ask.kind not in (IMAGE, VIDEO):
+    if ask.kind in OF_CALLS:
         return CALLS_LANE
     return LOCAL_LANE if targets[0].is_local else VENDOR_LANE
 

@@ -23,8 +23,9 @@ def cost_micros(price: Price, usage: Usage) -> int:
     if price.reasoning_micros is not None:
         total += min(usage.reasoning_tokens, usage.completion_tokens) * (price.reasoning_micros - price.output_micros)
     cost = -(-total // PRICE_UNIT_TOKENS)
-    if usage.image_count or usage.video_seconds:
-        cost += usage.image_count * price.image_micros + usage.video_seconds * second_price(price, usage.resolution)
+    seconds = usage.video_seconds + usage.audio_seconds
+    if usage.image_count or seconds:
+        cost += usage.image_count * price.image_micros + seconds * second_price(price, usage.resolution)
     return cost
 
 
@@ -35,7 +36,7 @@ def discounted_micros(price: Price, usage: Usage, *, is_batch: bool) -> int:
 
 
 def second_price(price: Price, resolution: str) -> int:
-    """Micro-units for a second of video; where nothing is said of a resolution, the dearest."""
+    """Micro-units for a second of video or sound; where nothing is said of a resolution, the dearest."""
     prices = price.second_micros
     found = prices.get(resolution, prices.get(""))
     return max(prices.values(), default=0) if found is None else found

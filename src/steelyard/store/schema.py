@@ -88,6 +88,7 @@ receipt = Table(
     Column("settled_us", BigInteger, nullable=False),
     Column("image_count", BigInteger, nullable=False, server_default="0"),
     Column("video_seconds", BigInteger, nullable=False, server_default="0"),
+    Column("audio_seconds", BigInteger, nullable=False, server_default="0"),
     #: JSON list; null where the first attempt answered
     Column("failed_attempts", Text),
     #: JSON list of the budgets' accounts that it was settled in

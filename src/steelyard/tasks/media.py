@@ -1,4 +1,4 @@
-"""Which runner makes a picture or a film: chosen by the model's targets, tried in their order."""
+"""Which runner makes a picture or a film, or hears speech: chosen by the model's targets, tried in their order."""
 
 from steelyard.canon.model import Model, Target
 from steelyard.canon.task import OPERATION_OF, TaskFailure
@@ -9,7 +9,7 @@ from steelyard.tasks.vendor import VendorRunner
 
 
 class MediaRunner:
-    """Runs image and video tasks."""
+    """Runs image, video and transcription tasks."""
 
     def __init__(self, local: LocalRunner, vendor: VendorRunner, openai: OpenaiRunner) -> None:
         self._local = local

@@ -5,6 +5,8 @@ nobody knows whether it was taken on is looked for in the vendor's list; it is n
 """
 
 import asyncio
+import functools
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,13 +17,25 @@ from steelyard.base.clock import MICROS, now_us
 from steelyard.base.errors import Fault
 from steelyard.canon.files import StoredObject
 from steelyard.canon.model import Target
-from steelyard.canon.task import IMAGE, SUCCEEDED, UNKNOWN, VENDOR_LANE, Outcome, TaskAsk, TaskFailure, TaskItem
+from steelyard.canon.task import (
+    IMAGE,
+    SPEECH,
+    SUCCEEDED,
+    TRANSCRIPTION,
+    UNKNOWN,
+    VENDOR_LANE,
+    Outcome,
+    TaskAsk,
+    TaskFailure,
+    TaskItem,
+)
 from steelyard.dialects import dashscope_tasks
 from steelyard.policy.media import extension_of, sniff
 from steelyard.store import tasks
 from steelyard.tasks.contents import Content, Contents
-from steelyard.tasks.desk import move_in
+from steelyard.tasks.desk import OBJECT_SCHEME, move_in
 from steelyard.tasks.job import Again, Done, Failed, Job
+from steelyard.tasks.local import expiry_of
 from steelyard.tasks.poller import Poller
 from steelyard.tasks.shelf import Shelf
 from steelyard.upstream.fetcher import Fetcher, FetchError
@@ -43,6 +57,9 @@ _PATHS = {
     "image-generation": ("/services/aigc/image-generation/generation", True),
     "multimodal-generation": ("/services/aigc/multimodal-generation/generation", False),
     "video-generation": ("/services/aigc/video-generation/video-synthesis", True),
+    "qwen-tts": ("/services/aigc/multimodal-generation/generation", False),
+    "tts": ("/services/audio/tts/SpeechSynthesizer", False),
+    "transcription": ("/services/audio/asr/transcription", True),
     "image2video": ("/services/aigc/image2video/video-synthesis", True),
 }
 
@@ -203,29 +220,27 @@ class VendorRunner:
         items: list[TaskItem] = []
         for number, result in enumerate(results):
             url = result.pop("url", "")
+            extra = _told_with(job, number)
             if not url:
-                items.append(
-                    TaskItem(code=str(result.get("code") or "InternalError"), message=str(result.get("message") or ""))
-                )
+                code, message = str(result.get("code") or "InternalError"), str(result.get("message") or "")
+                items.append(TaskItem(code=code, message=message, extra=extra))
                 continue
             suffix = f"-{number}" if len(results) > 1 else ""
-            stored = await self._copy(job, api, url, f"{job.task.id}{suffix}")
+            change = None if "file_url" not in extra else functools.partial(_with_link, link=extra["file_url"])
+            stored = await self._copy(job, api, url, f"{job.task.id}{suffix}", change)
             objects.append(stored)
             prompts: dict[str, Any] = {
                 name: str(result[name]) for name in ("orig_prompt", "actual_prompt") if result.get(name)
             }
-            items.append(TaskItem(object_id=stored.id, name=stored.name, **prompts))
+            items.append(TaskItem(object_id=stored.id, name=stored.name, extra=extra, **prompts))
             await job.tell_progress(number + 1, len(results))
-        is_image = job.task.kind == IMAGE
-        outcome = Outcome(
-            items=tuple(items),
-            usage=usage,
-            image_count=len(objects) if is_image else 0,
-            video_seconds=0 if is_image else seconds_of(usage, job.ask),
-        )
-        return Done(outcome, objects, target)
+        if not objects and job.task.kind == TRANSCRIPTION:
+            raise Failed(TaskFailure(code=items[0].code, message=items[0].message), target.label)
+        return Done(_outcome(job.ask, items, len(objects), usage), objects, target)
 
-    async def _copy(self, job: Job, api: TaskApi, url: str, name: str) -> StoredObject:
+    async def _copy(
+        self, job: Job, api: TaskApi, url: str, name: str, change: Callable[[bytes], bytes] | None = None
+    ) -> StoredObject:
         for attempt in range(COPY_TRIES):
             with self._shelf.blobs.open_spool() as spool:
                 try:
@@ -235,9 +250,13 @@ class VendorRunner:
                         raise Again(f"the vendor's result cannot be copied: {error.cause}", 10.0) from None
                     await asyncio.sleep(0.3 * 2**attempt)
                     continue
+                workspace, ttl_s = job.task.workspace, job.ttl_s or None
+                if change is not None:
+                    data = await asyncio.to_thread(lambda: change(spool.finish().read_bytes()))
+                    return await self._shelf.prepare_bytes(data, workspace=workspace, name=f"{name}.json", ttl_s=ttl_s)
                 kind = sniff(spool.head, name)
                 return await self._shelf.prepare(
-                    spool, workspace=job.task.workspace, name=name + extension_of(kind), ttl_s=job.ttl_s or None
+                    spool, workspace=workspace, name=name + extension_of(kind), ttl_s=ttl_s
                 )
         raise AssertionError("unreachable")
 
@@ -252,14 +271,66 @@ def _results(output: dict[str, Any]) -> list[dict[str, Any]]:
     """The results of any of the native forms, each with its `url` or its error."""
     if output.get("video_url"):
         return [{**{k: output.get(k) for k in ("orig_prompt", "actual_prompt")}, "url": output["video_url"]}]
-    if isinstance(output.get("results"), list):
-        return [dict(one) for one in output["results"] if isinstance(one, dict)]
+    if isinstance(output.get("audio"), dict):
+        return [{"url": output["audio"].get("url") or ""}]
+    found = output.get("results")
+    if isinstance(output.get("result"), dict):
+        found = [output["result"]]
+    if isinstance(found, list):
+        # a transcription's link has a name of its own
+        return [
+            {**one, "url": one.get("url") or one.get("transcription_url", "")} for one in found if isinstance(one, dict)
+        ]
     return [
         {"url": part["image"]}
         for choice in output.get("choices") or []
         for part in (choice.get("message") or {}).get("content") or []
         if isinstance(part, dict) and part.get("image")
     ]
+
+
+def _outcome(ask: TaskAsk, items: list[TaskItem], made: int, usage: dict[str, Any]) -> Outcome:
+    """What came of it, counted in what it is paid by."""
+    counts: dict[str, Any] = {}
+    if ask.kind == IMAGE:
+        counts["image_count"] = made
+    elif ask.kind == SPEECH:
+        # by characters or by tokens, as its vendor counts
+        told = usage.get("characters") or usage.get("input_tokens") or len(ask.prompt)
+        counts = {"prompt_tokens": told, "completion_tokens": usage.get("output_tokens") or 0}
+    elif ask.kind == TRANSCRIPTION:
+        counts["audio_seconds"] = _heard_seconds(usage)
+    else:
+        counts["video_seconds"] = seconds_of(usage, ask)
+    return Outcome(items=tuple(items), usage=usage, **counts)
+
+
+def _told_with(job: Job, number: int) -> dict[str, Any]:
+    """What is told of a result beside its link."""
+    if job.task.kind == TRANSCRIPTION:
+        return {"file_url": asked_link(job.ask, number)}
+    return {"expires_at": expiry_of(job.ttl_s)} if job.task.kind == SPEECH else {}
+
+
+def asked_link(ask: TaskAsk, number: int) -> str:
+    """The link that a file was asked by: what the vendor tells may be where it was carried to."""
+    link = ask.files[number] if number < len(ask.files) else ""
+    return "" if link.startswith(OBJECT_SCHEME) else link
+
+
+def _with_link(data: bytes, link: str) -> bytes:
+    """A transcription under the link that was asked: the vendor names the place that the file was carried to."""
+    try:
+        told = msgspec.json.decode(data)
+    except msgspec.DecodeError:
+        return data
+    return msgspec.json.encode({**told, "file_url": link} if isinstance(told, dict) else told)
+
+
+def _heard_seconds(usage: dict[str, Any]) -> int:
+    """How much was listened to, by what the vendor says."""
+    told = (usage.get(name) for name in ("duration", "seconds"))
+    return next((int(-(-value // 1)) for value in told if isinstance(value, int | float) and value > 0), 0)
 
 
 def seconds_of(usage: dict[str, Any], ask: TaskAsk) -> int:

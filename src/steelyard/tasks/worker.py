@@ -295,8 +295,10 @@ class Worker:
             price = done.target.price
             usage = Usage(
                 prompt_tokens=outcome.prompt_tokens,
+                completion_tokens=outcome.completion_tokens,
                 image_count=outcome.image_count,
                 video_seconds=outcome.video_seconds,
+                audio_seconds=outcome.audio_seconds,
                 resolution=task.ask.resolution,
             )
         return Receipt(
@@ -316,11 +318,13 @@ class Worker:
             hold_tokens=0,
             hold_micros=max((amount for _, amount in job.claimed.holds), default=0),
             prompt_tokens=usage.prompt_tokens,
+            completion_tokens=usage.completion_tokens,
             price_version="free" if price is None else price.version,
             currency="CNY" if price is None else price.currency,
             cost_micros=0 if price is None else cost_micros(price, usage),
             image_count=usage.image_count,
             video_seconds=usage.video_seconds,
+            audio_seconds=usage.audio_seconds,
             accounts=tuple(name for name, _ in job.claimed.holds),
         )
 

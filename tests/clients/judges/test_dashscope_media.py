@@ -13,6 +13,10 @@ import pytest
 from dashscope import BatchTextEmbedding, Files, ImageSynthesis, MultiModalConversation, VideoSynthesis
 from dashscope.aigc.image_generation import ImageGeneration
 from dashscope.api_entities.dashscope_response import Message
+from dashscope.audio.asr import Transcription
+from dashscope.audio.http_tts import HttpSpeechSynthesizer
+from dashscope.audio.qwen_asr import QwenTranscription
+from dashscope.audio.qwen_tts import SpeechSynthesizer
 from PIL import Image
 
 from conftest import TARGETS
@@ -178,3 +182,58 @@ def test_batch_embeddings(tmp_path: Path) -> None:
         rows = [json.loads(row) for row in gzip.decompress(answer.read()).splitlines()]
     assert [row["text_index"] for row in rows] == list(range(25))
     assert len(rows[0]["embedding"]) > 1
+
+
+def test_speech_and_its_text(tmp_path: Path) -> None:
+    """Spoken by both ways, heard by both ways."""
+    spoken = SpeechSynthesizer.call(model="local/piper-joe", text="A steelyard weighs heavy loads.", voice="joe")
+    assert spoken.status_code == 200, spoken
+    assert spoken.output.finish_reason == "stop"
+    url = spoken.output.audio["url"]
+    with urllib.request.urlopen(url, timeout=20) as answer, av.open(io.BytesIO(answer.read())) as file:
+        assert file.streams.audio[0].codec_context.name == "pcm_s16le"
+    again = HttpSpeechSynthesizer.call(
+        model="local/piper-joe", text="A small counterweight holds a heavy load.", voice="joe", audio_format="mp3"
+    )
+    assert again.status_code == 200, again.message
+    assert again.audio_url.split("?")[0].endswith(".mp3")
+    heard = Transcription.call(model="local/whisper-base", file_urls=[url, again.audio_url], language_hints=["en"])
+    assert heard.output.task_status == "SUCCEEDED", heard
+    texts = []
+    for one in heard.output["results"]:
+        with urllib.request.urlopen(one["transcription_url"], timeout=20) as answer:
+            texts.append(json.load(answer)["transcripts"][0]["text"].lower())
+    assert "heavy loads" in texts[0]
+    assert "counterweight" in texts[1].replace("-", "").replace("counter weight", "counterweight")
+    one = QwenTranscription.call(model="local/whisper-base", file_url=url)
+    assert one.output.task_status == "SUCCEEDED", one
+    assert one.output["result"]["transcription_url"]
+
+
+def test_a_local_recording(tmp_path: Path) -> None:
+    """The SDK uploads it, and names it by an `oss://` address."""
+    spoken = SpeechSynthesizer.call(
+        model="local/piper-joe", text="The quick brown fox jumps over the lazy dog.", voice="joe"
+    )
+    path = tmp_path / "fox.wav"
+    with urllib.request.urlopen(spoken.output.audio["url"], timeout=20) as answer:
+        path.write_bytes(answer.read())
+    file_id = Files.upload(file_path=str(path), purpose="inference").output["uploaded_files"][0]["file_id"]
+    heard = Transcription.call(model="local/whisper-base", file_urls=[f"fileid://{file_id}"])
+    assert heard.output.task_status == "SUCCEEDED", heard
+
+
+def test_a_document_by_its_file_id(tmp_path: Path) -> None:
+    """As Qwen-Long is asked: the document's text reaches the model."""
+    path = tmp_path / "paper.md"
+    path.write_text("# 杆秤\n\n秤杆上刻着星点。", "utf-8")
+    file_id = Files.upload(file_path=str(path), purpose="file-extract").output["uploaded_files"][0]["file_id"]
+    messages = [
+        {"role": "system", "content": f"fileid://{file_id}"},
+        {"role": "user", "content": "what is in it?"},
+    ]
+    answer = dashscope.Generation.call(model="fake", messages=messages, result_format="message")
+    assert answer.status_code == 200, answer
+    with urllib.request.urlopen(f"http://127.0.0.1:{TARGETS['vendor']['port']}/_seen", timeout=10) as seen:
+        body = json.load(seen)["calls"][-1]["body"]
+    assert "秤杆上刻着星点" in json.dumps(body, ensure_ascii=False)

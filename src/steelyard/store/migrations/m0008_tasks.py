@@ -1,4 +1,4 @@
-"""Tasks, objects, files, uploads, workers and webhook deliveries; pictures and seconds of video in receipts."""
+"""Tasks, objects, files, uploads, workers and webhook deliveries; pictures and seconds of video and sound in receipts."""
 
 from typing import TYPE_CHECKING
 
@@ -9,9 +9,10 @@ if TYPE_CHECKING:
 
 
 def upgrade(op: "Operations") -> None:
-    """Adds the tables and two columns."""
+    """Adds the tables and three columns."""
     op.add_column("receipt", Column("image_count", BigInteger, nullable=False, server_default="0"))
     op.add_column("receipt", Column("video_seconds", BigInteger, nullable=False, server_default="0"))
+    op.add_column("receipt", Column("audio_seconds", BigInteger, nullable=False, server_default="0"))
     op.create_table(
         "object",
         Column("id", Text, nullable=False),
