@@ -129,7 +129,7 @@ def commands() -> str:
 def control_api() -> str:
     rows: list[list[object]] = [
         [f"`{one.method} /control/v1{one.path}`", one.summary, f"`{one.body.__name__}`" if one.body else ""]
-        for one in ControlApi(None, None, 0, MediaControl(None, None).operations).operations  # type: ignore[arg-type]
+        for one in ControlApi(None, None, 0, MediaControl(None, None, None).operations).operations  # type: ignore[arg-type]
     ]
     own = ", ".join(f"`{prefix}`" for prefix in asgi.OWN_WORKSPACE_PREFIXES)
     public = ", ".join(f"`{path}`" for path in (*asgi.PUBLIC_PATHS, *(prefix + "…" for prefix in asgi.PUBLIC_PREFIXES)))
@@ -151,6 +151,10 @@ def metrics() -> str:
         ["`llm_backend_up`", "gauge", "model, backend", "Whether the embedded model is loaded."],
         ["`llm_queue_depth`", "gauge", "workspace_id, model", "Calls waiting for a slot."],
         ["`llm_slots_busy`", "gauge", "model", "Slots that generate."],
+        ["`task_open`", "gauge", "kind, status", "Tasks that are not over, by kind and status."],
+        ["`task_running`", "gauge", "lane", "Tasks under way."],
+        ["`task_ended_total`", "counter", "kind, status", "Tasks that ended, by kind and status."],
+        ["`task_webhook_tries_total`", "counter", "result", "Tries to tell a webhook, by result."],
     ]
     return "# Metrics\n\n`GET /metrics` with an admin key; summed over all processes.\n\n" + table(
         ["Name", "Type", "Labels", "Meaning"], rows

@@ -19,7 +19,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from steelyard.assembly import BACKLOG, EXIT_SETUP, Orders, encode_orders, prepare_data_dir
+from steelyard.assembly.data_dir import prepare_data_dir
+from steelyard.assembly.orders import EXIT_SETUP, Orders, encode_orders
+from steelyard.assembly.process import BACKLOG
 from steelyard.base.clock import monotonic
 from steelyard.base.errors import SetupFault
 from steelyard.base.metrics_port import SUFFIX

@@ -541,3 +541,36 @@ def test_ten_thousand_open_tasks(make_installation: Any) -> None:
         print(f"{len(there.asked_at)} of {count} asked about within {2 * poll_s:g} s, worker at {share:.1%} of a core")
         assert len(there.asked_at) == count
         assert share < 0.3
+
+
+def test_the_queue_in_metrics(tasked: Served, there: TaskVendor) -> None:
+    """How much is open, whichever process has it; every kind is there from the start."""
+
+    def read() -> dict[str, float]:
+        text = httpx.get(f"{tasked.origin}/metrics", headers=tasked.headers(tasked.admin_key)).text
+        rows = (line.rsplit(" ", 1) for line in text.splitlines() if line.startswith("task_"))
+        return {name: float(value) for name, value in rows}
+
+    there.run_s = 4.0
+    before = read()
+    assert before['task_open{kind="speech",status="PENDING"}'] == 0
+    task_id = submit(tasked, IMAGES, image_of("there-image"))
+    give_up_at = time.monotonic() + 10
+    while read()['task_open{kind="image",status="RUNNING"}'] < 1:
+        assert time.monotonic() < give_up_at
+        time.sleep(0.1)
+    wait(tasked, task_id)
+    after = read()
+    name = 'task_ended_total{kind="image",status="SUCCEEDED"}'
+    assert after[name] == before.get(name, 0) + 1
+    assert after['task_open{kind="image",status="RUNNING"}'] == 0
+
+
+def test_a_link_tested_by_the_control_api(tasked: Served) -> None:
+    """With the verdict of the command, for admins alone."""
+    url = f"{tasked.origin}/control/v1/media/check"
+    body = {"url": "http://169.254.169.254/latest"}
+    assert httpx.post(url, headers=tasked.headers(), json=body).status_code == 403
+    report = httpx.post(url, headers=tasked.headers(tasked.admin_key), json=body).json()
+    assert (report["ok"], report["error"]["code"]) == (False, "BadRequest.InputDownloadFailed")
+    assert "private network" in report["error"]["detail"]["explanation"]["en"]

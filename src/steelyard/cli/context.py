@@ -49,7 +49,7 @@ def get_settings(data_dir: Path | None = None, config: Path | None = None, **fla
 def with_records(settings: Settings, action: Callable[[Any], Awaitable[T]]) -> T:
     """Runs a use-case on the installation's records, whether a server runs or not."""
     # imported here: commands that need no database start without one
-    from steelyard.assembly import open_records
+    from steelyard.assembly.records import open_records
 
     async def run() -> T:
         async with await open_records(settings) as records:

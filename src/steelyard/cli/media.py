@@ -26,7 +26,7 @@ def check(url: str, *, data_dir: Path | None = None, config: Path | None = None,
     json
         Print JSON.
     """
-    from steelyard.assembly import check_link
+    from steelyard.assembly.media import check_link
 
     report = check_link(get_settings(data_dir, config), url)
     if json:

@@ -16,12 +16,15 @@ log = logging.getLogger("steelyard.metrics")
 Readings = dict[str, Reading]
 #: (socket) -> body of the process's answer; raises OSError where nobody listens
 Ask = Callable[[Path], Awaitable[bytes]]
+#: Readings that no process has: what the database tells.
+Measure = Callable[[], Awaitable[Readings]]
 
 
 class Exposition:
     """Collects the readings of every process of this machine."""
 
-    def __init__(self, run_dir: Path, ask: Ask) -> None:
+    def __init__(self, run_dir: Path, ask: Ask, measure: Measure) -> None:
+        self._measure = measure
         self._run_dir = run_dir
         self._ask = ask
         self._last: dict[str, Readings] = {}
@@ -38,7 +41,7 @@ class Exposition:
             for name in set(self._last) - set(now):
                 self._retired = merge([self._retired, without_gauges(self._last.pop(name))])
             self._last.update(now)
-            return merge([self._retired, *now.values()])
+            return merge([self._retired, *now.values(), await self._measure()])
 
     async def render(self) -> str:
         """Text format 0.0.4."""

@@ -8,13 +8,15 @@ from typing import Any, Protocol
 from urllib.parse import unquote_to_bytes
 
 import msgspec
+from sqlalchemy.exc import SQLAlchemyError
 
 from steelyard.base.clock import MICROS, monotonic, now_us
 from steelyard.base.errors import Fault, fault
 from steelyard.base.grouping import Group
 from steelyard.base.lifetimes import FOREVER
+from steelyard.base.metrics import Reading, Registry
 from steelyard.canon.grant import Grant
-from steelyard.canon.task import BATCH, OF_CALLS, PENDING, Task, TaskAsk
+from steelyard.canon.task import BATCH, OF_CALLS, OPERATION_OF, PENDING, RUNNING, Task, TaskAsk
 from steelyard.policy.limits import LeaseReply, Wish, refuse
 from steelyard.policy.orders import Order, ShownTask
 from steelyard.store import accounts, tasks
@@ -300,6 +302,20 @@ class Desk:
             await tasks.forget_before(connection, now)
             await records.forget_uploads(connection, now)
             await records.forget_objects(connection, now)
+
+    async def measure(self) -> dict[str, Reading]:
+        """Metrics of the queue: the same whichever process asks, so they are asked for once. None while the database does not answer."""
+        try:
+            async with self._database.read() as connection:
+                counted = await tasks.count_open(connection)
+        except (OSError, SQLAlchemyError):
+            return {}
+        registry = Registry()
+        gauge = registry.gauge("task_open", "Tasks that are not over, by kind and status", ("kind", "status"))
+        for kind in OPERATION_OF:
+            for status in (PENDING, RUNNING):
+                gauge.set((kind, status), counted.get((kind, status), 0))
+        return registry.read()
 
     async def sweep_blobs(self) -> int:
         """Removes blobs that no object refers to; how many.

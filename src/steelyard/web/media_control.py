@@ -12,6 +12,7 @@ from steelyard.canon.files import StoredObject
 from steelyard.canon.task import Task
 from steelyard.tasks.desk import Desk
 from steelyard.tasks.library import Delivery, Library
+from steelyard.tasks.link_check import LinkChecker
 from steelyard.web.answers import json_answer, read_body, secret_answer
 from steelyard.web.control_api import Operation
 from steelyard.web.principal import get_admin
@@ -53,6 +54,12 @@ def show_delivery(one: Delivery) -> dict[str, Any]:
     }
 
 
+class CheckWish(msgspec.Struct, forbid_unknown_fields=True):
+    """Body of POST /media/check."""
+
+    url: str
+
+
 class KeepWish(msgspec.Struct, forbid_unknown_fields=True):
     """Body of POST /objects/ID/keep: a time from now such as 7d, or `forever`."""
 
@@ -77,11 +84,13 @@ def show_object(stored: StoredObject, link: str) -> dict[str, Any]:
 class MediaControl:
     """The handlers."""
 
-    def __init__(self, desk: Desk, library: Library) -> None:
+    def __init__(self, desk: Desk, library: Library, checker: LinkChecker) -> None:
+        self._checker = checker
         self._desk = desk
         self._library = library
         self.operations = (
             Operation("GET", "/media/domains", "What a firewall or mini-program must let through", self.get_domains),
+            Operation("POST", "/media/check", "Test a link as a task would follow it", self.check_link, CheckWish),
             Operation("GET", "/objects", "List objects of ?workspace=, the newest first", self.list_objects),
             Operation("POST", "/objects/{object_id}/keep", "Keep an object for so long", self.keep_object, KeepWish),
             Operation("POST", "/objects/{object_id}/revoke", "Make every link to an object void", self.revoke_object),
@@ -103,6 +112,10 @@ class MediaControl:
     async def get_domains(self, request: Request) -> Response:
         get_admin(request)
         return json_answer({"domains": self._library.domains()})
+
+    async def check_link(self, request: Request) -> Response:
+        get_admin(request)
+        return json_answer(await self._checker.check((await read_body(request, CheckWish)).url))
 
     async def list_objects(self, request: Request) -> Response:
         get_admin(request)

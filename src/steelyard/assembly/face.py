@@ -1,0 +1,152 @@
+"""The control process: control API, pages, the gateways' ports, the ledger's carrier."""
+
+import os
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+
+from steelyard.assembly.media import make_link_checker, make_supplier, open_shelf
+from steelyard.assembly.orders import FACE_SOCKET, Orders
+from steelyard.assembly.process import background, die_with_parent, make_server, repeat
+from steelyard.assembly.records import open_records
+from steelyard.base.clock import now_us
+from steelyard.base.lifetimes import read_ttl_s
+from steelyard.base.sealing import Sealer
+from steelyard.base.segments import get_machine_id
+from steelyard.base.tokens import Signer
+from steelyard.config import Settings, resolve_secret
+from steelyard.control import replay, responses
+from steelyard.control.carrier import Carrier
+from steelyard.control.exposition import Exposition
+from steelyard.control.feed import Feed
+from steelyard.control.hygiene import Hygiene
+from steelyard.control.leases import Leases
+from steelyard.control.model_book import ModelBook
+from steelyard.control.tickets import Tickets
+from steelyard.declared import make_catalogue, make_stored, write_banner
+from steelyard.store.database import Database
+from steelyard.store.objects.blobs import sweep_spool
+from steelyard.tasks.desk import Desk
+from steelyard.tasks.library import Library
+from steelyard.tasks.uploads import Policies
+from steelyard.upstream.pool import Origin, Pool, PoolError
+from steelyard.web.app import build_app
+from steelyard.web.batches_api import BatchesApi
+from steelyard.web.control_api import ControlApi
+from steelyard.web.files_api import FilesApi
+from steelyard.web.internal_api import InternalApi
+from steelyard.web.media_control import MediaControl
+from steelyard.web.objects_api import ObjectsApi
+from steelyard.web.responses_api import ResponsesApi
+from steelyard.web.status_page import StatusPage
+from steelyard.web.tasks_api import TasksApi
+from steelyard.web.tokens_api import TokensApi
+from steelyard.web.uploads_api import UploadsApi
+from steelyard.web.videos_api import VideosApi
+
+FACE_NICENESS = 5
+#: Larger portions cost less per receipt; a receipt is readable after this long.
+CARRY_S = 0.5
+SWEEP_REPLAY_S = 600.0
+SWEEP_BLOBS_S = 1800.0
+LOOK_S = 60.0
+
+
+class Face:
+    """The services behind the control process's paths, and what it does by itself."""
+
+    def __init__(self, settings: Settings, master_key: bytes, database: Database, pool: Pool) -> None:
+        self._settings = settings
+        self._master_key = master_key
+        self._database = database
+        self._pool = pool
+        stored, catalogue = make_stored(master_key), make_catalogue(settings)
+        self.models = ModelBook(database, catalogue, stored, Sealer(master_key), resolve_secret)
+        self._feed = Feed(database, catalogue, stored)
+        self.carrier = Carrier(settings.journal_dir, database, get_machine_id(Path(settings.data_dir)))
+        self._hygiene = Hygiene(database)
+        self._leases = Leases(database, self.carrier.is_alive, self._feed.nudge)
+        self._shelf = open_shelf(settings, database, master_key)
+        self._desk = Desk(
+            self._shelf,
+            self._leases,
+            result_ttl_s=read_ttl_s(settings.objects.result_ttl),
+            deadline_s=settings.tasks.deadline_s,
+        )
+
+    def app(self) -> Starlette:
+        """Every path that gateways relay here, and their own."""
+        database, desk, settings = self._database, self._desk, self._settings
+        library = Library(self._shelf, self._master_key)
+        media = MediaControl(desk, library, make_link_checker(settings))
+        return build_app(
+            ControlApi(database, self.models, settings.quota.free_tokens, media.operations),
+            InternalApi(database, self._feed, self._leases, self._hygiene, desk, make_supplier(settings, self._shelf)),
+            TokensApi(database, Signer(self._master_key)),
+            ResponsesApi(database),
+            StatusPage(database, self.models, Tickets(self._master_key)),
+            Exposition(settings.run_dir, self._ask, desk.measure),
+            TasksApi(desk),
+            ObjectsApi(library),
+            FilesApi(library),
+            BatchesApi(desk, library),
+            VideosApi(desk, library),
+            UploadsApi(library, Policies(self._master_key, settings.link_origin)),
+        )
+
+    async def _ask(self, path: Path) -> bytes:
+        """A process's own readings."""
+        try:
+            answer = await self._pool.fetch(Origin("process", 80, unix_path=str(path)), "GET", "/", timeout_s=3.0)
+        except PoolError as exc:
+            raise OSError(str(exc)) from exc
+        return answer.body
+
+    def chores(self) -> tuple[Coroutine[Any, Any, None], ...]:
+        """What runs for the life of the process."""
+        return (
+            self._feed.follow(),
+            repeat("carrying receipts", CARRY_S, self._carry),
+            repeat("forgetting what is old", SWEEP_REPLAY_S, self._sweep),
+            repeat("looking at what keys spend", LOOK_S, self._hygiene.look_at_spending),
+            repeat("removing blobs that nobody refers to", SWEEP_BLOBS_S, self._sweep_blobs),
+        )
+
+    async def _carry(self) -> None:
+        # what was not carried stays in the journal and is carried next time
+        await self.carrier.carry()
+        await self._leases.reclaim()
+
+    async def _sweep(self) -> None:
+        await replay.sweep(self._database)
+        await responses.sweep(self._database)
+        await self._leases.forget_old(now_us())
+        await self._desk.sweep()
+
+    async def _sweep_blobs(self) -> None:
+        sweep_spool(Path(self._settings.data_dir))
+        await self._desk.sweep_blobs()
+
+
+async def run_face(orders: Orders) -> None:
+    """Runs the role."""
+    settings = orders.settings
+    # answers come before bookkeeping: where cores are short, the gateways get them
+    os.nice(FACE_NICENESS)
+    async with await open_records(settings) as database, Pool() as pool:
+        face = Face(settings, bytes.fromhex(orders.master_key), database, pool)
+        # what the last run answered is in the ledger before anything new is
+        await face.carrier.carry()
+        write_banner(settings, await face.models.read())
+        path = settings.run_dir / FACE_SOCKET
+        path.unlink(missing_ok=True)
+        config = uvicorn.Config(
+            face.app(), uds=str(path), ws="none", lifespan="off", log_config=None, access_log=False,
+            timeout_keep_alive=75, timeout_graceful_shutdown=2,
+        )  # fmt: skip
+        async with background(die_with_parent(), *face.chores()):
+            await make_server(config).serve()
+        await face.carrier.carry()
