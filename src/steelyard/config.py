@@ -164,6 +164,8 @@ class Outbound(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     #: Hosts that may lie in private networks.
     private_hosts: tuple[str, ...] = ()
     download_timeout_s: float = 60.0
+    #: The longest that a workspace or a call may ask for.
+    max_download_timeout_s: float = 600.0
     max_bytes: int = 200 * 1024 * 1024
     #: "HOST=http://proxy:port", the first that fits; "*=…" for all.
     proxies: tuple[str, ...] = ()
@@ -178,6 +180,8 @@ class Tasks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     workers: int = 1
     #: Tasks of one kind that a workspace may have under way at once.
     per_workspace: int = 10_000
+    #: Tasks of a kind under way at once in all, such as `{video = 4}`; kinds that are not named are not bounded.
+    per_kind: dict[str, int] = {}
     #: Pictures and videos that the embedded engines make at once.
     local_slots: int = 2
     #: Seconds between two questions to a vendor about one task.

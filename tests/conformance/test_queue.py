@@ -49,10 +49,10 @@ async def submit(database: Database, *some: NewTask) -> None:
 
 
 async def take(
-    database: Database, owner: str, limit: int, *, lane: str = LOCAL_LANE, per_workspace: int = 1_000
+    database: Database, owner: str, limit: int, *, lane: str = LOCAL_LANE, per_workspace: int = 1_000, **more: Any
 ) -> list[Claimed]:
     async with database.write() as connection:
-        return await tasks.claim(connection, owner, lane, limit, per_workspace, NOW + MICROS)
+        return await tasks.claim(connection, owner, lane, limit, NOW + MICROS, per_workspace=per_workspace, **more)
 
 
 async def end(database: Database, owner: str, *endings: Ending) -> set[str]:
@@ -120,6 +120,22 @@ async def test_lanes_and_workspaces_keep_their_bounds(database: Database) -> Non
     assert (spread.count("default"), spread.count("other")) == (3, 2)
     assert await take(database, "w2", 100, per_workspace=3) == []
     assert [one.task.kind for one in await take(database, "w2", 9, lane=CALLS_LANE)] == [BATCH]
+
+
+async def test_kinds_keep_their_bounds(database: Database) -> None:
+    """One kind's bound hinders no other, nor is it passed with what is under way already."""
+    await submit(database, *(new(n) for n in range(5)), *(new(n, kind="video") for n in range(5, 10)))
+    bounds = {"video": 3}
+    first = await take(database, "w1", 6, per_kind=bounds)
+    first += await take(database, "w2", 6, per_kind=bounds)
+    kinds = [one.task.kind for one in first]
+    assert (kinds.count("image"), kinds.count("video")) == (5, 3)
+    assert await take(database, "w2", 6, per_kind=bounds) == []
+    film = next(one for one in first if one.task.kind == "video")
+    async with database.write() as connection:
+        held_by = "w1" if await tasks.fence(connection, "w1", [(film.task.id, 1)]) else "w2"
+    await end(database, held_by, well(film.task.id))
+    assert [one.task.kind for one in await take(database, "w3", 6, per_kind=bounds)] == ["video"]
 
 
 async def test_two_never_have_the_same(database: Database) -> None:

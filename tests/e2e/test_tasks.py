@@ -574,3 +574,109 @@ def test_a_link_tested_by_the_control_api(tasked: Served) -> None:
     report = httpx.post(url, headers=tasked.headers(tasked.admin_key), json=body).json()
     assert (report["ok"], report["error"]["code"]) == (False, "BadRequest.InputDownloadFailed")
     assert "private network" in report["error"]["detail"]["explanation"]["en"]
+
+
+def test_another_steelyard(tasked: Served, make_installation: Any) -> None:
+    """Pictures, films and speech of another installation, by its native tasks: each copied, neither's links seen at the other."""
+    config = f"""
+[providers.far]
+kind = "steelyard"
+base_url = "{tasked.origin}/v1"
+api_key = "{tasked.key}"
+models = []
+[outbound]
+private_hosts = ["127.0.0.1"]
+[tasks]
+poll_s = 0.5
+[models."far-image"]
+modality = "image"
+targets = [{{provider = "far", model = "local/poster"}}]
+[models."far-video"]
+modality = "video"
+targets = [{{provider = "far", model = "local/camera-motion"}}]
+"""
+    installation = make_installation(config)
+    installation.start()
+    near = Served(installation)
+    made = wait(near, submit(near, IMAGES, image_of("far-image")))
+    assert made["output"]["task_status"] == "SUCCEEDED", made
+    link = made["output"]["results"][0]["url"]
+    assert link.startswith(near.origin + "/o/")
+    with Image.open(io.BytesIO(get(link))) as opened:
+        assert opened.size == (256, 256)
+    film = {
+        "model": "far-video",
+        "input": {"prompt": "zoom", "img_url": link},
+        "parameters": {"resolution": "480P", "duration": 1},
+    }
+    shown = wait(near, submit(near, VIDEOS, film), 60)
+    assert shown["output"]["task_status"] == "SUCCEEDED", shown
+    assert tasked.origin not in json.dumps(shown)
+    with av.open(io.BytesIO(get(shown["output"]["video_url"]))) as opened_film:
+        assert opened_film.streams.video[0].codec_context.name == "h264"
+
+
+class _Slow(http.server.BaseHTTPRequestHandler):
+    """Sends a picture of 200 kB, and takes two seconds for it."""
+
+    def do_GET(self) -> None:
+        data = b"\x89PNG\r\n\x1a\n" + b"x" * 200_000
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data[:100_000])
+        time.sleep(2)
+        self.wfile.write(data[100_000:])
+
+    def log_message(self, *_: Any) -> None:
+        """Nothing."""
+
+
+def test_bounds_of_downloads(make_installation: Any) -> None:
+    """A call asks for more time or less, a workspace bounds it, the operator bounds both; the error names what was measured."""
+    installation = make_installation(
+        '[outbound]\nprivate_hosts = ["127.0.0.1"]\ndownload_timeout_s = 1\nmax_download_timeout_s = 20\n'
+    )
+    installation.start()
+    served = Served(installation)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Slow)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    numbers = iter(range(100))
+
+    def cause(**headers: str) -> tuple[str, str]:
+        # each link is another one, since what was fetched is good for other tasks too
+        link = f"http://127.0.0.1:{server.server_address[1]}/{next(numbers)}.png"
+        body = {
+            "model": "local/camera-motion",
+            "input": {"prompt": "pan", "img_url": link},
+            "parameters": {"duration": 1},
+        }
+        output = wait(served, submit(served, VIDEOS, body, **headers))["output"]
+        assert output["task_status"] == "FAILED"
+        return output["code"], output["detail"]["cause"]
+
+    late, small = "X-Steelyard-Download-Timeout", "X-Steelyard-Download-Max-Bytes"
+    assert cause() == ("InvalidParameter.DataInspection", "timed_out")
+    # it comes whole, and is no picture
+    assert cause(**{late: "10"})[1] == "not_an_image"
+    assert cause(**{late: "1000"})[1] == "not_an_image"
+    assert cause(**{late: "10", small: "50000"})[1] == "too_big"
+    admin = served.headers(served.admin_key)
+    url = f"{served.origin}/control/v1/workspaces/default/downloads"
+    assert httpx.put(url, headers=admin, json={"timeout_s": 0}).status_code == 400
+    assert httpx.put(url, headers=admin, json={"timeout_s": 1.5}).json()["downloads"]["timeout_s"] == 1.5
+    give_up_at = time.monotonic() + 10
+    while cause(**{late: "10"})[1] != "timed_out":
+        assert time.monotonic() < give_up_at
+    installation.cli("workspaces", "downloads", "default", "--timeout", "10s", "--max-bytes", "60000")
+    while cause()[1] != "too_big":
+        assert time.monotonic() < give_up_at + 10
+    refused = httpx.post(
+        served.origin + VIDEOS,
+        headers={**served.headers(), **ASYNC, late: "soon"},
+        json={"model": "local/camera-motion", "input": {"prompt": "x"}},
+    )
+    assert refused.status_code == 400
+    assert "x-steelyard-download-timeout" in refused.text
+    server.shutdown()
+    server.server_close()

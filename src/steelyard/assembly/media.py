@@ -44,7 +44,9 @@ def make_fetcher(settings: Settings) -> Fetcher:
     rules = HostRules(outbound.only_hosts, outbound.deny_hosts, outbound.private_hosts)
     proxies = [tuple(one.split("=", 1)) for one in outbound.proxies]
     return Fetcher(
-        rules, FetchLimits(outbound.max_bytes, outbound.download_timeout_s), proxies=[(a, b) for a, b in proxies]
+        rules,
+        FetchLimits(outbound.max_bytes, outbound.download_timeout_s, outbound.max_download_timeout_s),
+        proxies=[(a, b) for a, b in proxies],
     )
 
 

@@ -97,6 +97,7 @@ async def run_worker(orders: Orders) -> None:
             run_dir=settings.run_dir,
             slots={LOCAL_LANE: settings.tasks.local_slots, VENDOR_LANE: VENDOR_SLOTS, CALLS_LANE: CALLS_SLOTS},
             per_workspace=settings.tasks.per_workspace,
+            per_kind=settings.tasks.per_kind,
             result_ttl_s=read_ttl_s(settings.objects.result_ttl),
         )
         await worker.take_over()

@@ -3,6 +3,7 @@
 import msgspec
 
 from steelyard.canon.cache import NO_CACHE, CachePolicy
+from steelyard.canon.downloads import NO_BOUNDS, DownloadBounds
 from steelyard.canon.inspection import NO_INSPECTION, InspectionPolicy
 from steelyard.canon.limits import NO_LIMITS, Budget, Limits
 
@@ -52,5 +53,6 @@ class Workspace(msgspec.Struct, frozen=True, kw_only=True):
     #: Models that are open to it; empty opens all.
     models: tuple[str, ...] = ()
     cache: CachePolicy = NO_CACHE
+    downloads: DownloadBounds = NO_BOUNDS
     #: The free tokens that were granted, where their end is the end; None where calls go on and are charged.
     free_tokens: int | None = None

@@ -44,6 +44,8 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     api: str = "openai"
     #: `http(s)://host[:port]/prefix`, or `unix:/path/to.sock:/prefix`.
     base_url: str
+    #: Where its asynchronous tasks are asked for by the native API; empty where it has none.
+    tasks_url: str = ""
     api_key: str = ""
     operations: tuple[str, ...] = ("chat", "completions")
     #: "tools", "image", "audio", "video", "search", "thinking", "logprobs".

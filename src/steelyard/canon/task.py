@@ -4,6 +4,8 @@ from typing import Any
 
 import msgspec
 
+from steelyard.canon.downloads import NO_BOUNDS, DownloadBounds
+
 PENDING, RUNNING, SUCCEEDED, FAILED, CANCELED, UNKNOWN = (
     "PENDING", "RUNNING", "SUCCEEDED", "FAILED", "CANCELED", "UNKNOWN",
 )  # fmt: skip
@@ -63,6 +65,8 @@ class TaskAsk(msgspec.Struct, frozen=True, kw_only=True):
     body: dict[str, Any] = {}
     #: Whether `oss://` links may be resolved.
     resolves_oss: bool = False
+    #: How much of its links is followed.
+    downloads: DownloadBounds = NO_BOUNDS
     #: What narrows the calls that the task makes, where a temporary token submitted it.
     models: tuple[str, ...] = ()
     operations: tuple[str, ...] = ()

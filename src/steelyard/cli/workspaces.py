@@ -6,6 +6,7 @@ from typing import Any, Literal
 from cyclopts import App
 
 from steelyard.canon.cache import CachePolicy
+from steelyard.canon.downloads import DownloadBounds
 from steelyard.cli.context import actor, get_settings, print_json, print_table, with_records
 from steelyard.cli.limit_flags import NO_FLAGS, LimitFlags
 from steelyard.control import workspaces
@@ -150,6 +151,41 @@ def cache(
     record = with_records(settings, lambda records: workspaces.set_cache(records, name, policy, actor=actor()))
     shown = f"{policy.ttl_s} s at {policy.price_percent} % of the price" if policy.ttl_s else "off"
     _print_field(record, "cache", shown, json)
+
+
+@app.command
+def downloads(
+    name: str,
+    *,
+    timeout: str = "",
+    max_bytes: int | None = None,
+    data_dir: Path | None = None,
+    config: Path | None = None,
+    json: bool = False,
+) -> None:
+    """Bound how much of their links a workspace's calls follow; without flags the operator's bounds hold.
+
+    Parameters
+    ----------
+    name
+        The workspace.
+    timeout
+        How long a download may take, such as 30s or 5m.
+    max_bytes
+        How large it may be.
+    data_dir
+        The installation's data directory.
+    config
+        Configuration file.
+    json
+        Print JSON.
+    """
+    bounds = DownloadBounds(timeout_s=parse_duration_s(timeout) if timeout else None, max_bytes=max_bytes)
+    settings = get_settings(data_dir, config)
+    record = with_records(settings, lambda records: workspaces.set_downloads(records, name, bounds, actor=actor()))
+    parts = [f"{bounds.timeout_s:g} s"] if bounds.timeout_s else []
+    parts += [f"{bounds.max_bytes:,} bytes"] if bounds.max_bytes else []
+    _print_field(record, "downloads", " and ".join(parts) or "as the operator says", json)
 
 
 def _print_field(record: Any, title: str, value: str, json: bool) -> None:

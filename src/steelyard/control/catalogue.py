@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from steelyard.canon.model import CAREFUL, LOCAL_PREFIX, WEIGHTED, Model, Price, Target
+from steelyard.upstream.providers.addresses import tasks_url_of
 from steelyard.upstream.providers.kind import Kind
 from steelyard.upstream.providers.kinds import KINDS
 from steelyard.upstream.providers.public import find_public_model, get_public_models, price_of
@@ -224,6 +225,7 @@ def _target(provider: ProviderSpec, one: TargetSpec, name: str, spec: RouteSpec)
         operations=_operations(kind, spec.modality or ("" if known is None else known.modality), there),
         default_output_tokens=default_output_tokens,
         base_url=provider.base_url,
+        tasks_url=tasks_url_of(provider.kind, provider.base_url),
         api_key=provider.api_key,
         capabilities=capabilities,
         context_tokens=context_tokens,

@@ -37,6 +37,7 @@ async def take_snapshot(database: Database, declared: Declared, stored: Stored) 
                 inspection=stored.open_inspection(one.policy.inspection),
                 models=one.policy.models,
                 cache=one.policy.cache,
+                downloads=one.policy.downloads,
                 free_tokens=one.free_tokens_granted if declared.stop_when_exhausted else None,
             )
             for one in known

@@ -8,6 +8,7 @@ import msgspec
 from steelyard.base.clock import now_us
 from steelyard.base.errors import fault
 from steelyard.canon.cache import CachePolicy
+from steelyard.canon.downloads import DownloadBounds
 from steelyard.canon.grant import ALERT, COUNT, DISABLE, OFF, REFUSE
 from steelyard.canon.limits import Limits
 from steelyard.control.limits import check_limits
@@ -123,6 +124,16 @@ async def set_cache(database: Database, name: str, policy: CachePolicy, *, actor
     return await change_policy(database, name, actor=actor, action="workspaces.cache", cache=policy)
 
 
+async def set_downloads(database: Database, name: str, bounds: DownloadBounds, *, actor: str) -> WorkspaceRecord:
+    """Bounds how much of their links a workspace's calls follow, within what the operator allows.
+
+    Raises:
+        Fault: a value is out of range, or there is no such workspace.
+    """
+    bounds.check()
+    return await change_policy(database, name, actor=actor, action="workspaces.downloads", downloads=bounds)
+
+
 async def set_models(database: Database, name: str, models: tuple[str, ...], *, actor: str) -> WorkspaceRecord:
     """Opens certain models to a workspace and closes all others; none named opens all.
 
@@ -184,6 +195,7 @@ __all__ = [
     "get_workspace",
     "list_workspaces",
     "set_cache",
+    "set_downloads",
     "set_limits",
     "set_models",
 ]

@@ -3,8 +3,11 @@
 import re
 from typing import Any
 
+import msgspec
+
 from steelyard.base.errors import fault
 from steelyard.base.lifetimes import read_ttl_s
+from steelyard.canon.downloads import NO_BOUNDS, DownloadBounds
 from steelyard.dialects.openai_fields import Check, boolean, integer
 from steelyard.dialects.openai_messages import MAX_DATA_URI_BYTES
 
@@ -17,6 +20,8 @@ _SIZE = re.compile(r"\s*(\d{1,5})\s*[*xX×]\s*(\d{1,5})\s*")
 TTL_HEADER = b"x-steelyard-result-ttl"
 WEBHOOK_HEADER = b"x-steelyard-webhook"
 OSS_HEADER = b"x-dashscope-ossresourceresolve"
+#: Bounds of downloads by their names.
+BOUND_HEADERS = {"timeout_s": b"x-steelyard-download-timeout", "max_bytes": b"x-steelyard-download-max-bytes"}
 
 
 def read_size(value: Any) -> tuple[int, int] | None:
@@ -131,6 +136,34 @@ def wishes_of(headers: dict[bytes, bytes]) -> dict[str, Any]:
         if not url.startswith(("http://", "https://")):
             raise fault("media_url_invalid", param="X-Steelyard-Webhook")
         wishes["webhook"] = url
-    if headers.get(OSS_HEADER, b"").lower() == b"enable":
+    if resolves_oss(headers):
         wishes["resolves_oss"] = True
+    bounds = bounds_of(headers)
+    if bounds is not NO_BOUNDS:
+        wishes["downloads"] = bounds
     return wishes
+
+
+def resolves_oss(headers: dict[bytes, bytes]) -> bool:
+    """Whether `oss://` links may be resolved."""
+    return headers.get(OSS_HEADER, b"").lower() == b"enable"
+
+
+def bounds_of(headers: dict[bytes, bytes]) -> DownloadBounds:
+    """How much of its links a call wants followed.
+
+    Raises:
+        Fault: `parameter_invalid`.
+    """
+    found = {name: headers.get(header) for name, header in BOUND_HEADERS.items()}
+    if not any(found.values()):
+        return NO_BOUNDS
+    try:
+        bounds = msgspec.convert(
+            {name: value.decode("latin-1") for name, value in found.items() if value}, DownloadBounds, strict=False
+        )
+        bounds.check()
+    except msgspec.ValidationError:
+        names = ", ".join(header.decode() for header in BOUND_HEADERS.values())
+        raise fault("parameter_invalid", detail=f"{names} take numbers above 0.") from None
+    return bounds

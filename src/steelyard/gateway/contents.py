@@ -2,9 +2,11 @@
 
 from steelyard.base.jsondoor import decode_object, encode
 from steelyard.canon.contents import Want
-from steelyard.dialects.dashscope_media import OSS_HEADER
+from steelyard.canon.grant import Workspace
+from steelyard.dialects.dashscope_media import bounds_of, resolves_oss
 from steelyard.dialects.links import OwnLinks, rewrite_links
 from steelyard.gateway.ports import Supply
+from steelyard.policy.contents import ContentsAsk
 
 
 class Contents:
@@ -15,7 +17,7 @@ class Contents:
         self._links = links
         self.concerns = links.concerns
 
-    async def put_in(self, workspace: str, body: bytes, headers: dict[bytes, bytes]) -> bytes:
+    async def put_in(self, workspace: Workspace, body: bytes, headers: dict[bytes, bytes]) -> bytes:
         """A call's body with its links' contents in their places; the same bytes where it has no such link.
 
         Raises:
@@ -32,7 +34,12 @@ class Contents:
         if not found:
             return body
         wants = tuple(found)
-        resolves_oss = headers.get(OSS_HEADER, b"").lower() == b"enable"
-        values = await self._supply.supply(workspace, wants, resolves_oss=resolves_oss)
+        ask = ContentsAsk(
+            workspace=workspace.name,
+            wants=wants,
+            resolves_oss=resolves_oss(headers),
+            downloads=bounds_of(headers).within(workspace.downloads),
+        )
+        values = await self._supply.supply(ask)
         found = dict(zip(wants, values, strict=True))
         return encode(rewrite_links(call, self._links, lambda link, form: found[Want(link, form)]))

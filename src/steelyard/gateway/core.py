@@ -176,7 +176,8 @@ class Core:
     async def _put_in(self, call: Call, grant: Grant, exchange: Exchange, dialect: Operation) -> None:
         """What the call refers to is put in; then it is a call like any other."""
         try:
-            call.body = await self._contents.put_in(grant.workspace, exchange.body, exchange.headers)
+            workspace = self.admission.snapshot.workspaces[grant.workspace]
+            call.body = await self._contents.put_in(workspace, exchange.body, exchange.headers)
             if exchange.is_disconnected:
                 exchange.abort()
                 return
@@ -308,7 +309,9 @@ class Core:
     async def _hand_over(self, call: Call, grant: Grant, exchange: Exchange, dialect: TaskOperation) -> None:
         """The call becomes a task: what it may cost is held with the task, so the call itself takes nothing."""
         try:
-            order = order_of(call, grant, exchange.headers, dialect)
+            order = order_of(
+                call, grant, exchange.headers, dialect, self.admission.snapshot.workspaces[grant.workspace]
+            )
             call.release()
             await self._counter.serve(order, exchange, dialect)
         except Exception as problem:  # noqa: BLE001 - the request's frame

@@ -14,7 +14,6 @@ import msgspec
 from steelyard.base.clock import monotonic
 from steelyard.base.errors import Fault, fault
 from steelyard.base.jsondoor import encode
-from steelyard.canon.contents import Want
 from steelyard.canon.grant import Grant
 from steelyard.canon.snapshot import Snapshot
 from steelyard.gateway.admission import Admission
@@ -161,10 +160,9 @@ class FaceLink:
         told = {"workspace": workspace, "id": response_id, "body": body, "items": items}
         await self._ask("/internal/responses/keep", told)
 
-    async def supply(self, workspace: str, wants: tuple[Want, ...], *, resolves_oss: bool) -> tuple[str, ...]:
+    async def supply(self, ask: ContentsAsk) -> tuple[str, ...]:
         """See `ports.Supply`."""
-        asked = ContentsAsk(workspace=workspace, wants=wants, resolves_oss=resolves_oss)
-        answer = await self._ask("/internal/contents", asked, timeout_s=SUPPLY_S)
+        answer = await self._ask("/internal/contents", ask, timeout_s=SUPPLY_S)
         supplied = msgspec.json.decode(answer.body, type=Supplied)
         if supplied.fault is not None:
             raise supplied.fault.to_fault()

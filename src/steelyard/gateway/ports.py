@@ -4,9 +4,9 @@ from typing import Protocol
 
 import msgspec
 
-from steelyard.canon.contents import Want
 from steelyard.canon.grant import Grant
 from steelyard.canon.receipt import Receipt
+from steelyard.policy.contents import ContentsAsk
 from steelyard.policy.orders import Order, ShownTask
 
 
@@ -89,7 +89,7 @@ class Responses(Protocol):
 class Supply(Protocol):
     """Documents and media that calls refer to."""
 
-    async def supply(self, workspace: str, wants: tuple[Want, ...], *, resolves_oss: bool) -> tuple[str, ...]:
+    async def supply(self, ask: ContentsAsk) -> tuple[str, ...]:
         """What takes the place of each link.
 
         Raises:

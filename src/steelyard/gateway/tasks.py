@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
+import msgspec
+
 from steelyard.base.clock import monotonic
 from steelyard.base.errors import Fault, fault
-from steelyard.canon.grant import Grant
+from steelyard.canon.grant import Grant, Workspace
 from steelyard.dialects.dialect import TaskOperation
 from steelyard.gateway.call import Call
 from steelyard.gateway.exchange import Exchange, Headers
@@ -21,13 +23,16 @@ WAIT_S = 300.0
 POLL_S = 20.0
 
 
-def order_of(call: Call, grant: Grant, headers: dict[bytes, bytes], operation: TaskOperation) -> Order:
-    """What a call orders.
+def order_of(
+    call: Call, grant: Grant, headers: dict[bytes, bytes], operation: TaskOperation, workspace: Workspace
+) -> Order:
+    """What a call of a workspace orders.
 
     Raises:
         Fault: a header is malformed.
     """
     ask = operation.ask(call.request, headers)
+    ask = msgspec.structs.replace(ask, downloads=ask.downloads.within(workspace.downloads))
     hold_micros, currency = hold_of(ask, call.targets)
     purses = () if call.allowance is None else call.allowance.purses
     return Order(

@@ -3,6 +3,7 @@
 import msgspec
 
 from steelyard.canon.contents import Want
+from steelyard.canon.downloads import NO_BOUNDS, DownloadBounds
 from steelyard.policy.orders import ToldFault
 
 
@@ -13,6 +14,8 @@ class ContentsAsk(msgspec.Struct, frozen=True, kw_only=True):
     wants: tuple[Want, ...]
     #: Whether `oss://` links may be resolved.
     resolves_oss: bool = False
+    #: How much of public links is followed.
+    downloads: DownloadBounds = NO_BOUNDS
 
 
 class Supplied(msgspec.Struct, frozen=True):

@@ -66,8 +66,8 @@ TEXTS: dict[str, tuple[tuple[str, str], tuple[str, str]]] = {
     "timed_out": (
         ("{host} sent {bytes} bytes in {seconds} s and was not done.", "{host} 在 {seconds} 秒内只传了 {bytes} 字节，未完成。"),
         (
-            "A host in another region is often too slow: move the file near this server, upload it, or have the operator raise [outbound] download_timeout_s.",
-            "跨地域的主机往往过慢：把文件放到离本服务近的地方，或先上传，或请管理员调大 [outbound] download_timeout_s。",
+            "A host in another region is often too slow: move the file near this server, upload it, or ask for more with X-Steelyard-Download-Timeout (seconds).",
+            "跨地域的主机往往过慢：把文件放到离本服务近的地方，或先上传，或用请求头 X-Steelyard-Download-Timeout（秒）延长。",
         ),
     ),
     "broken": (

@@ -4,12 +4,13 @@ A task waits with the owner '', is a worker's under its name, and is over with '
 a worker that was taken for dead changes nothing any more.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
-from sqlalchemy import bindparam, case, delete, func, insert, select, text, update
+from sqlalchemy import bindparam, case, delete, func, insert, select, text, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from steelyard.canon.task import CANCELED, PENDING, RUNNING, VENDOR_LANE, Outcome, Task, TaskAsk, TaskFailure
@@ -17,6 +18,7 @@ from steelyard.store.insertion import insert_if_absent
 from steelyard.store.schema import delivery, task, worker
 
 WAITING, OVER = "", "-"
+NO_BOUNDS: Mapping[str, int] = MappingProxyType({})
 PORTION = 500
 
 _encode = msgspec.json.encode
@@ -82,7 +84,14 @@ async def insert_tasks(connection: AsyncConnection, tasks: Sequence[NewTask]) ->
 
 
 async def claim(
-    connection: AsyncConnection, owner: str, lane: str, limit: int, per_workspace: int, now_us: int
+    connection: AsyncConnection,
+    owner: str,
+    lane: str,
+    limit: int,
+    now_us: int,
+    *,
+    per_workspace: int,
+    per_kind: Mapping[str, int] = NO_BOUNDS,
 ) -> list[Claimed]:
     """Takes up to `limit` waiting tasks of a lane: the highest priority first, and within it the oldest.
 
@@ -90,40 +99,71 @@ async def claim(
     death would go unseen.
 
     Args:
-        per_workspace: how many of the lane one workspace may have under way.
+        per_workspace: how many of one kind one workspace may have under way.
+        per_kind: how many of a kind all workspaces together may; kinds that are not named are not bounded.
     """
     if connection.dialect.name == "postgresql":
         # claims of two workers at once would each find the other's room free; SQLite has one writer at a time anyway
         await connection.execute(text("SELECT pg_advisory_xact_lock(8092)"))
-    room = await _room_of_workspaces(connection, lane, per_workspace)
+    room = await _room(connection, lane, per_workspace, per_kind)
     query = (
-        select(task.c.id, task.c.workspace)
+        select(task.c.id, task.c.workspace, task.c.kind)
         .where(task.c.owner == WAITING, task.c.lane == lane, task.c.ready_us <= now_us)
         .order_by(task.c.priority.desc(), task.c.id)
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
-    full = [name for name, left in room.items() if left <= 0]
-    if full:
-        query = query.where(task.c.workspace.not_in(full))
-    chosen = []
-    for row in await connection.execute(query):
-        left = room.get(row.workspace, per_workspace)
-        if left > 0:
-            room[row.workspace] = left - 1
-            chosen.append(row.id)
+    if full := room.full_kinds():
+        query = query.where(task.c.kind.not_in(full))
+    if full_pairs := room.full_pairs():
+        query = query.where(tuple_(task.c.workspace, task.c.kind).not_in(full_pairs))
+    chosen = [row.id for row in await connection.execute(query) if room.take(row.workspace, row.kind)]
     if chosen:
         await beat(connection, owner, now_us)
     return await _take(connection, owner, chosen, now_us)
 
 
-async def _room_of_workspaces(connection: AsyncConnection, lane: str, per_workspace: int) -> dict[str, int]:
+async def _room(connection: AsyncConnection, lane: str, per_workspace: int, per_kind: Mapping[str, int]) -> "_Room":
     counted = (
-        select(task.c.workspace, func.count())
+        select(task.c.workspace, task.c.kind, func.count())
         .where(task.c.owner != WAITING, task.c.owner != OVER, task.c.lane == lane)
-        .group_by(task.c.workspace)
+        .group_by(task.c.workspace, task.c.kind)
     )
-    return {name: per_workspace - count for name, count in await connection.execute(counted)}
+    room = _Room(per_workspace, dict(per_kind))
+    for workspace, kind, count in await connection.execute(counted):
+        room.note(workspace, kind, count)
+    return room
+
+
+class _Room:
+    """How many more tasks may be under way."""
+
+    def __init__(self, per_workspace: int, of_kinds: dict[str, int]) -> None:
+        self._per_workspace = per_workspace
+        self._of_kinds = of_kinds
+        self._of_pairs: dict[tuple[str, str], int] = {}
+
+    def note(self, workspace: str, kind: str, count: int) -> None:
+        """So many are under way."""
+        self._of_pairs[workspace, kind] = self._per_workspace - count
+        if kind in self._of_kinds:
+            self._of_kinds[kind] -= count
+
+    def full_kinds(self) -> list[str]:
+        return [kind for kind, left in self._of_kinds.items() if left <= 0]
+
+    def full_pairs(self) -> list[tuple[str, str]]:
+        return [pair for pair, left in self._of_pairs.items() if left <= 0]
+
+    def take(self, workspace: str, kind: str) -> bool:
+        """Whether there is room for one more; then it is taken."""
+        left = self._of_pairs.get((workspace, kind), self._per_workspace)
+        if left <= 0 or self._of_kinds.get(kind, 1) <= 0:
+            return False
+        self._of_pairs[workspace, kind] = left - 1
+        if kind in self._of_kinds:
+            self._of_kinds[kind] -= 1
+        return True
 
 
 async def _take(connection: AsyncConnection, owner: str, ids: list[str], now_us: int) -> list[Claimed]:

@@ -8,6 +8,7 @@ from sqlalchemy import Row, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from steelyard.canon.cache import NO_CACHE, CachePolicy
+from steelyard.canon.downloads import NO_BOUNDS, DownloadBounds
 from steelyard.canon.grant import ALERT, REFUSE
 from steelyard.canon.inspection import NO_INSPECTION, InspectionPolicy
 from steelyard.canon.limits import NO_LIMITS, Limits
@@ -26,6 +27,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     #: Models that are open to it; empty opens all.
     models: tuple[str, ...] = ()
     cache: CachePolicy = NO_CACHE
+    downloads: DownloadBounds = NO_BOUNDS
     #: "off", "alert" or "disable": see `control.hygiene`.
     hygiene: str = ALERT
 

@@ -5,18 +5,20 @@ go through the guarded fetcher.
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from steelyard.base.clock import monotonic, now_us
 from steelyard.base.errors import Fault
 from steelyard.canon.contents import FILE_SCHEME, OSS_SCHEME
+from steelyard.canon.downloads import NO_BOUNDS, DownloadBounds
 from steelyard.canon.files import StoredObject
-from steelyard.canon.task import TaskFailure
+from steelyard.canon.task import Task, TaskFailure
 from steelyard.policy.downloads import failure_of
 from steelyard.policy.media import sniff
 from steelyard.store.objects import records
 from steelyard.tasks.desk import OBJECT_SCHEME, read_data_uri
 from steelyard.tasks.shelf import Shelf
-from steelyard.upstream.fetcher import Fetcher, FetchError
+from steelyard.upstream.fetcher import TOO_BIG, Fetcher, FetchError, FetchLimits
 
 #: What was fetched is good for other tasks for this long.
 CACHE_S = 600.0
@@ -49,7 +51,18 @@ class Contents:
         self._fetcher = fetcher
         self._cache: OrderedDict[str, tuple[float, Content]] = OrderedDict()
 
-    async def resolve(self, link: str, workspace: str, *, resolves_oss: bool = False) -> Content:
+    async def resolve_for(self, task: Task, link: str) -> Content:
+        """What a link of a task leads to.
+
+        Raises:
+            ContentFailed, Fault: see `resolve`.
+        """
+        ask = task.ask
+        return await self.resolve(link, task.workspace, resolves_oss=ask.resolves_oss, bounds=ask.downloads)
+
+    async def resolve(
+        self, link: str, workspace: str, *, resolves_oss: bool = False, bounds: DownloadBounds = NO_BOUNDS
+    ) -> Content:
         """What a link leads to.
 
         Raises:
@@ -61,7 +74,7 @@ class Contents:
         own = await self._find_own(link, workspace, resolves_oss=resolves_oss)
         if own is not None:
             return Content(own.digest, own.content_type, own.size_bytes, own.name)
-        return await self._fetch(link)
+        return await self._fetch(link, self._fetcher.limits.within(bounds))
 
     def is_own(self, link: str) -> bool:
         """Whether a link leads into our own store."""
@@ -107,15 +120,19 @@ class Contents:
         digest = await self._shelf.blobs.keep_bytes(data)
         return Content(digest, sniff(data[:4096]), len(data), "input")
 
-    async def _fetch(self, link: str) -> Content:
+    async def _fetch(self, link: str, limits: FetchLimits) -> Content:
         known = self._cache.get(link)
         if known is not None and known[0] > monotonic():
+            size = known[1].size_bytes
+            if size > limits.max_bytes:
+                host = urlsplit(link).hostname or ""
+                raise ContentFailed(failure_of(TOO_BIG, host=host, bytes=size, limit=limits.max_bytes))
             return known[1]
         with self._shelf.blobs.open_spool() as spool:
             try:
-                await self._fetcher.fetch(link, spool.write)
+                await self._fetcher.fetch(link, spool.write, limits=limits)
             except FetchError as error:
-                raise ContentFailed(explained(error, self._fetcher.limits.max_bytes)) from None
+                raise ContentFailed(explained(error, limits.max_bytes)) from None
             digest = await self._shelf.blobs.keep(spool)
             name = link.partition("?")[0].rpartition("/")[2] or "input"
             content = Content(digest, sniff(spool.head, name), spool.size_bytes, name)

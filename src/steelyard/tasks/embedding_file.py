@@ -50,7 +50,7 @@ class EmbeddingFileRunner:
         return await self._finish(job, len(texts))
 
     async def _read(self, job: Job) -> list[str]:
-        content = await self._contents.resolve(job.ask.files[0], job.task.workspace, resolves_oss=job.ask.resolves_oss)
+        content = await self._contents.resolve_for(job.task, job.ask.files[0])
         if content.size_bytes > MAX_BYTES:
             raise _refused(f"The file has {content.size_bytes} bytes; {MAX_BYTES} are allowed.")
         try:

@@ -165,7 +165,7 @@ class LocalRunner:
 
     async def _file(self, job: Job, link: str, directory: Path, name: str) -> Path:
         """A caller's picture or sound as a file; that it is one, the engine finds out."""
-        content = await self._contents.resolve(link, job.task.workspace, resolves_oss=job.ask.resolves_oss)
+        content = await self._contents.resolve_for(job.task, link)
         return await self._contents.put(content, directory / f"in-{name}")
 
     async def _keep(self, job: Job, path: Path, name: str) -> StoredObject:

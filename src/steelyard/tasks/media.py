@@ -13,18 +13,20 @@ class MediaRunner:
 
     def __init__(self, local: LocalRunner, vendor: VendorRunner, openai: OpenaiRunner) -> None:
         self._local = local
-        self._apis: dict[str, VendorRunner | OpenaiRunner] = {"dashscope": vendor, "openai": openai}
+        self._vendor = vendor
+        self._openai = openai
 
     async def run(self, job: Job, model: Model | None) -> Done:
         """See `job.Runner`."""
         target = choose_target(job, model)
         if target.is_local:
             return await self._local.run(job, target)
-        runner = self._apis.get(target.api)
-        if runner is None:
-            text = f"The model's target {target.label} speaks an API without {job.task.kind} tasks."
-            raise Failed(TaskFailure(code="ModelUnavailable", message=text), target.label)
-        return await runner.run(job, target)
+        if target.tasks_url:
+            return await self._vendor.run(job, target)
+        if target.api == "openai":
+            return await self._openai.run(job, target)
+        text = f"The model's target {target.label} speaks an API without {job.task.kind} tasks."
+        raise Failed(TaskFailure(code="ModelUnavailable", message=text), target.label)
 
 
 def choose_target(job: Job, model: Model | None) -> Target:

@@ -5,6 +5,7 @@ import logging
 
 from steelyard.base.clock import MICROS, now_s, now_us
 from steelyard.base.metrics import Registry
+from steelyard.canon.downloads import DownloadBounds
 from steelyard.store import deliveries
 from steelyard.store.database import Database
 from steelyard.store.deliveries import DELIVERED, FAILED, WAITING, Delivery
@@ -28,6 +29,7 @@ class Messenger:
     def __init__(self, database: Database, fetcher: Fetcher, master_key: bytes, registry: Registry) -> None:
         self._database = database
         self._fetcher = fetcher
+        self._limits = fetcher.limits.within(DownloadBounds(max_bytes=MAX_ANSWER_BYTES))
         self._master_key = master_key
         self._tried = registry.counter("task_webhook_tries_total", "Tries to tell a webhook, by result", ("result",))
 
@@ -76,7 +78,7 @@ class Messenger:
             answer = await self._fetcher.fetch(
                 one.url,
                 _ignore,
-                max_bytes=MAX_ANSWER_BYTES,
+                limits=self._limits,
                 method="POST",
                 body=one.body,
                 headers=headers,

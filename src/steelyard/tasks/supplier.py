@@ -62,7 +62,9 @@ class Supplier:
         if want.link.startswith(OSS_SCHEME) and not ask.resolves_oss:
             raise fault("oss_not_resolved")
         try:
-            content = await self._contents.resolve(want.link, ask.workspace, resolves_oss=ask.resolves_oss)
+            content = await self._contents.resolve(
+                want.link, ask.workspace, resolves_oss=ask.resolves_oss, bounds=ask.downloads
+            )
         except ContentFailed as failed:
             raise _fault_of(want.link, failed.failure) from None
         return await self._text(want.link, content) if want.form == TEXT else await self._data(content)

@@ -132,7 +132,7 @@ class VendorRunner:
         for link in ask.links:
             if not self._must_carry(link):
                 continue
-            content = await self._contents.resolve(link, job.task.workspace, resolves_oss=ask.resolves_oss)
+            content = await self._contents.resolve_for(job.task, link)
             moved[link] = await self._carry(api, target, content)
         has_oss = any(link.startswith("oss://") for link in moved.values())
         return {"model": target.model, "input": {}, "parameters": {}, **move_in(body, moved)}, has_oss

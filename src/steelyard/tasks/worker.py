@@ -86,6 +86,7 @@ class Worker:
         run_dir: Path,
         slots: dict[str, int],
         per_workspace: int,
+        per_kind: dict[str, int],
         result_ttl_s: int,
     ) -> None:
         self._database = database
@@ -95,6 +96,7 @@ class Worker:
         self._run_dir = run_dir
         self._slots = slots
         self._per_workspace = per_workspace
+        self._per_kind = per_kind
         self._result_ttl_s = result_ttl_s
         self._running: dict[str, set[asyncio.Task[None]]] = {lane: set() for lane in slots}
         self._ending: Group[_End, bool] = Group(self._end_all)
@@ -182,7 +184,15 @@ class Worker:
             if lane not in waiting or free <= 0:
                 continue
             async with self._database.write() as connection:
-                claimed = await tasks.claim(connection, self.name, lane, free, self._per_workspace, now_us())
+                claimed = await tasks.claim(
+                    connection,
+                    self.name,
+                    lane,
+                    free,
+                    now_us(),
+                    per_workspace=self._per_workspace,
+                    per_kind=self._per_kind,
+                )
             for one in claimed:
                 self._begin(lane, one)
 

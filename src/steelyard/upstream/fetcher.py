@@ -8,13 +8,14 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import httpcore
 
 from steelyard.base.clock import monotonic
+from steelyard.canon.downloads import DownloadBounds
 from steelyard.upstream.guard import HostRules, is_public, matches
 
 MAX_REDIRECTS = 5
@@ -56,6 +57,16 @@ class FetchLimits:
 
     max_bytes: int = 200 * 1024 * 1024
     total_s: float = 60.0
+    #: The longest that anybody may ask for.
+    ceiling_s: float = 600.0
+
+    def within(self, bounds: DownloadBounds) -> "FetchLimits":
+        """What a call gets that asks for bounds: no more bytes, and no more time than the longest."""
+        return FetchLimits(
+            min(self.max_bytes, bounds.max_bytes or self.max_bytes),
+            min(self.ceiling_s, bounds.timeout_s or self.total_s),
+            self.ceiling_s,
+        )
 
 
 @dataclass(slots=True)
@@ -163,7 +174,7 @@ class Fetcher:
         url: str,
         sink: Callable[[bytes], object],
         *,
-        max_bytes: int | None = None,
+        limits: FetchLimits | None = None,
         trusted_hosts: Iterable[str] = (),
         method: str = "GET",
         body: bytes = b"",
@@ -179,12 +190,10 @@ class Fetcher:
             FetchError: saying what went wrong, where, after how many bytes and seconds.
         """
         began = monotonic()
-        transfer = _Transfer(
-            replace(self._limits, max_bytes=max_bytes or self._limits.max_bytes), sink, began, tuple(trusted_hosts)
-        )
+        transfer = _Transfer(limits or self._limits, sink, began, tuple(trusted_hosts))
         hops: list[str] = []
         try:
-            async with asyncio.timeout(self._limits.total_s):
+            async with asyncio.timeout(transfer.limits.total_s):
                 while True:
                     place = read_link(url)
                     found = await self._ask(place, transfer, method, body, headers or {})

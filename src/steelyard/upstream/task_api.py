@@ -50,7 +50,7 @@ class TaskApi:
     def __init__(self, pool: Pool, target: Target) -> None:
         self._pool = pool
         self._target = target
-        self._origin = parse_origin(target.base_url)
+        self._origin = parse_origin(target.tasks_url)
         self._key = {"Authorization": f"Bearer {target.api_key}"} if target.api_key else {}
 
     @property

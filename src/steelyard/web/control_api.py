@@ -11,6 +11,7 @@ from starlette.routing import Route
 from steelyard.base.clock import MICROS
 from steelyard.base.errors import fault
 from steelyard.canon.cache import CachePolicy
+from steelyard.canon.downloads import DownloadBounds
 from steelyard.canon.grant import ALERT, REFUSE
 from steelyard.canon.inspection import InspectionPolicy
 from steelyard.canon.limits import NO_LIMITS, Limits
@@ -128,6 +129,7 @@ def show_workspace(record: Any) -> dict[str, Any]:
         "hygiene": record.policy.hygiene,
         "models": record.policy.models,
         "cache": msgspec.structs.asdict(record.policy.cache),
+        "downloads": msgspec.structs.asdict(record.policy.downloads),
     }
 
 
@@ -211,6 +213,14 @@ class ControlApi:
                 "Keep answers for calls that are exactly the same",
                 self.set_cache,
                 CachePolicy,
+                action="workspaces.limit",
+            ),
+            Operation(
+                "PUT",
+                "/workspaces/{name}/downloads",
+                "Bound how much of their links a workspace's calls follow",
+                self.set_downloads,
+                DownloadBounds,
                 action="workspaces.limit",
             ),
             Operation("GET", "/workspaces/{name}/inspection", "Show what is looked for in texts", self.get_inspection),
@@ -375,6 +385,14 @@ class ControlApi:
         wish = await read_body(request, CachePolicy)
         name = request.path_params["name"]
         return json_answer(show_workspace(await workspaces.set_cache(self._records, name, wish, actor=actor.key_id)))
+
+    async def set_downloads(self, request: Request) -> Response:
+        actor = get_admin(request)
+        wish = await read_body(request, DownloadBounds)
+        name = request.path_params["name"]
+        return json_answer(
+            show_workspace(await workspaces.set_downloads(self._records, name, wish, actor=actor.key_id))
+        )
 
     async def get_inspection(self, request: Request) -> Response:
         get_admin(request)

@@ -5,6 +5,8 @@ from steelyard.upstream.pool import parse_origin
 from steelyard.upstream.providers.kinds import KINDS
 from steelyard.upstream.providers.public import get_vendors
 
+COMPATIBLE_MODE = "/compatible-mode/v1"
+
 
 def kind_of(vendor: str, kind: str) -> str:
     """The kind that is meant: the one named, else the vendor's own.
@@ -48,6 +50,19 @@ def base_url_of(vendor: str, region: str, base_url: str, kind: str) -> str:
         detail = "base_url must begin with http:// or https://, or name a vendor."
         raise fault("parameter_invalid", detail=detail, param="base_url") from None
     return base_url.rstrip("/")
+
+
+def tasks_url_of(kind: str, base_url: str) -> str:
+    """Where a provider's asynchronous tasks are asked for by the native API; empty where it has none that is known.
+
+    A vendor's compatible-mode address has the native API beside it, and so has another steelyard.
+    """
+    if kind == "dashscope":
+        return base_url
+    for ending in (COMPATIBLE_MODE, "/v1") if kind == "steelyard" else (COMPATIBLE_MODE,):
+        if base_url.endswith(ending):
+            return base_url.removesuffix(ending) + "/api/v1"
+    return ""
 
 
 def split_names(models: tuple[str, ...]) -> dict[str, str]:
