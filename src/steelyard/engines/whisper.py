@@ -4,16 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from steelyard.engines.child import JobError
+from steelyard.engines import recordings
+from steelyard.engines.recordings import RecordingError
 
 #: Longer sound is refused: the vendor's own bound.
 MAX_SECONDS = 12 * 3600
-
-
-class SoundError(JobError):
-    """A file has no sound that can be heard; its text is for people."""
-
-    kind = "sound"
 
 
 def describe(path: str) -> dict[str, Any]:
@@ -23,33 +18,20 @@ def describe(path: str) -> dict[str, Any]:
         the vendor's `properties`.
 
     Raises:
-        SoundError: there is none.
+        RecordingError: there is none, or it is too long.
     """
-    import av
-
-    try:
-        with av.open(path, metadata_errors="ignore") as file:
-            stream = next(iter(file.streams.audio), None)
-            if stream is None:
-                raise SoundError("the file has no sound")
-            length_us = file.duration
-            if length_us is None and stream.duration is not None and stream.time_base is not None:
-                length_us = int(stream.duration * stream.time_base * 1_000_000)
-            context = stream.codec_context
-            properties = {
-                "audio_format": context.name,
-                "channels": list(range(context.channels or 1)),
-                "original_sampling_rate": context.sample_rate,
-                "original_duration_in_milliseconds": (length_us or 0) // 1000,
-            }
-    except SoundError:
-        raise
-    except Exception as exc:
-        # decoders fail in many ways, and all of them mean the same here
-        raise SoundError("the file is no sound or film that can be read, or it is damaged") from exc
-    if (length_us or 0) > MAX_SECONDS * 1_000_000:
-        raise SoundError(f"the sound is longer than {MAX_SECONDS // 3600} hours")
-    return properties
+    found = recordings.describe(path)
+    sound = found["audio"]
+    if sound is None:
+        raise RecordingError("the file has no sound")
+    if found["duration_s"] > MAX_SECONDS:
+        raise RecordingError(f"the sound is longer than {MAX_SECONDS // 3600} hours")
+    return {
+        "audio_format": sound["codec"],
+        "channels": list(range(sound["channels"])),
+        "original_sampling_rate": sound["sample_rate"],
+        "original_duration_in_milliseconds": _ms(found["duration_s"]),
+    }
 
 
 def transcribe(
@@ -58,7 +40,7 @@ def transcribe(
     """A file's speech: (the vendor's `properties`, its `transcript`). Channels are heard together, as the first.
 
     Raises:
-        SoundError: there is no sound in it.
+        RecordingError: there is no sound in it.
     """
     from faster_whisper import WhisperModel
 

@@ -20,7 +20,7 @@ class WorkshopError(Exception):
     """A job failed.
 
     Args:
-        kind: "picture", "sound", "text", "document" (what was sent is at fault), "missing" (an extra is not installed), "limit", "disk" or "crash".
+        kind: "picture", "recording", "text", "document" (what was sent is at fault), "missing" (an extra is not installed), "limit", "disk" or "crash".
     """
 
     def __init__(self, text: str, kind: str) -> None:

@@ -36,6 +36,12 @@ def _describe(asked: dict[str, Any], _out: Path) -> dict[str, Any]:
     return pictures.describe(asked["path"])
 
 
+def _describe_recording(asked: dict[str, Any], _out: Path) -> dict[str, Any]:
+    from steelyard.engines import recordings
+
+    return recordings.describe(asked["path"])
+
+
 def _transcribe(asked: dict[str, Any], out: Path) -> dict[str, Any]:
     import json
 
@@ -60,6 +66,7 @@ JOBS: dict[str, ChildJob] = {
     "poster": _poster,
     "film": _film,
     "describe": _describe,
+    "describe_recording": _describe_recording,
     "transcribe": _transcribe,
     "speak": _speak,
 }

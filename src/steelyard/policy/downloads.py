@@ -59,6 +59,10 @@ TEXTS: dict[str, tuple[tuple[str, str], tuple[str, str]]] = {
         ("What the link leads to is no usable picture: {reason}.", "链接内容不是可用的图片：{reason}。"),
         ("Link the picture itself, not a page; PNG, JPEG, WebP, BMP and GIF are read.", "链接应直接指向图片文件而非网页；支持 PNG、JPEG、WebP、BMP、GIF。"),
     ),
+    "not_a_recording": (
+        ("What the link leads to is no usable film or sound: {reason}.", "链接内容不是可用的视频或音频：{reason}。"),
+        ("Link the file itself, not a page; MP4, MOV, WebM, MP3, WAV, FLAC and OGG are read.", "链接应直接指向文件而非网页；支持 MP4、MOV、WebM、MP3、WAV、FLAC、OGG。"),
+    ),
     "too_big": (
         ("The file has {bytes} bytes, over the limit of {limit}.", "文件有 {bytes} 字节，超过上限 {limit}。"),
         ("Compress it, or have the operator raise [outbound] max_bytes.", "压缩文件，或请管理员调大 [outbound] max_bytes。"),

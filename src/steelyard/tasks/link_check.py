@@ -69,6 +69,8 @@ class LinkChecker:
             )
         if kind.startswith("image/"):
             await self._look_at_picture(path, found.size_bytes, report)
+        elif kind.startswith(("video/", "audio/")):
+            await self._look_at_recording(path, report)
         elif kind.startswith("text/") or kind == "application/octet-stream":
             report["ok"] = False
             report["error"] = show_failure(failure_of("not_an_image", reason=f"it is {kind}"))
@@ -91,6 +93,16 @@ class LinkChecker:
             warnings.append(f"{size_bytes} bytes: as a first frame the vendor takes {MAX_BYTES} at most.")
         if seen["has_alpha"]:
             warnings.append("It has an alpha channel, which the vendor's video models refuse.")
+
+    async def _look_at_recording(self, path: Path, report: dict[str, Any]) -> None:
+        try:
+            report |= await self._workshop.run("describe_recording", {"path": str(path)}, self._work_dir)
+        except WorkshopError as error:
+            if error.kind == "missing":
+                report["warnings"].append("Its pictures and sound were not looked at: that needs the extra `video`.")
+                return
+            report["ok"] = False
+            report["error"] = show_failure(failure_of("not_a_recording", reason=str(error)))
 
 
 def show_failure(failure: TaskFailure) -> dict[str, Any]:

@@ -125,7 +125,7 @@ class LocalRunner:
             except ContentFailed as failed:
                 failure = failed.failure
             except WorkshopError as error:
-                if error.kind != "sound":
+                if error.kind != "recording":
                     raise
                 failure = TaskFailure(
                     code="InvalidFile.DecodeFailed", message=f"The audio file cannot be decoded: {error}."
