@@ -61,6 +61,19 @@ class Quota(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     stop_when_exhausted: bool = False
 
 
+class Diffusion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[engines.diffusion]: `local/stable-diffusion`, by stable-diffusion.cpp (extra `diffusion`), where weights are named."""
+
+    #: The weights: a whole model as `model_path`, or its parts by the library's names (`diffusion_model_path`, `vae_path`, `t5xxl_path` …).
+    parts: dict[str, str] = {}
+    steps: int = 20
+    #: How closely it keeps to the prompt.
+    guidance: float = 7.0
+    memory_gb: float = 16.0
+    #: Seconds that a task may take.
+    timeout_s: float = 3600.0
+
+
 class Engines(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """[engines]: the embedded models."""
 
@@ -69,6 +82,7 @@ class Engines(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     threads: int = 0
     #: Whether the embedded embedding and rerank models are there; they are loaded when first asked for.
     vectors: bool = True
+    diffusion: Diffusion = Diffusion()
 
 
 class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -7,7 +7,7 @@ import msgspec
 
 from steelyard.base.jsondoor import encode
 from steelyard.canon.model import Model, Price, Target
-from steelyard.config import PriceSettings, Settings, price_micros, resolve_secret, second_micros
+from steelyard.config import Diffusion, PriceSettings, Settings, price_micros, resolve_secret, second_micros
 
 if TYPE_CHECKING:
     from steelyard.control.catalogue import Catalogue, EmbeddedEntry, ProviderSpec, RouteSpec
@@ -61,7 +61,7 @@ def make_catalogue(settings: Settings) -> "Catalogue":
             names = STAND_IN_NAMES if model.name == DEFAULT_CHAT else ()
             entries.append(EmbeddedEntry(model.name, target, names))
         entries += _vector_entries(settings)
-        entries += _media_entries(models_dir)
+        entries += _media_entries(models_dir, settings.engines.diffusion)
         return msgspec.structs.replace(file_part, embedded=tuple(entries))
 
     return catalogue
@@ -95,7 +95,7 @@ def _vector_entries(settings: Settings) -> "list[EmbeddedEntry]":
     ]
 
 
-def _media_entries(models_dir: Path) -> "list[EmbeddedEntry]":
+def _media_entries(models_dir: Path, diffusion: Diffusion) -> "list[EmbeddedEntry]":
     """The embedded image, video and speech engines: they have no host, tasks run them."""
     from steelyard.control.catalogue import EmbeddedEntry
     from steelyard.engines.catalogue import (
@@ -109,9 +109,11 @@ def _media_entries(models_dir: Path) -> "list[EmbeddedEntry]":
     from steelyard.engines.weights import is_bundle_present
     from steelyard.engines.workshop import (
         CAMERA,
+        DIFFUSION,
         PIPER,
         POSTER,
         WHISPER,
+        is_diffusion_possible,
         is_film_possible,
         is_hearing_possible,
         is_speech_possible,
@@ -128,7 +130,11 @@ def _media_entries(models_dir: Path) -> "list[EmbeddedEntry]":
         )
         return EmbeddedEntry(name, target, stand_ins)
 
-    entries = [entry(POSTER, "images", IMAGE_STAND_IN_NAMES)]
+    # a real model takes the vendors' names, where there is one
+    has_model = bool(diffusion.parts) and is_diffusion_possible()
+    entries = [entry(POSTER, "images", () if has_model else IMAGE_STAND_IN_NAMES)]
+    if has_model:
+        entries.append(entry(DIFFUSION, "images", IMAGE_STAND_IN_NAMES))
     if is_film_possible():
         entries.append(entry(CAMERA, "videos", VIDEO_STAND_IN_NAMES))
     if is_speech_possible() and is_bundle_present(models_dir, PIPER_JOE):

@@ -173,3 +173,28 @@ def test_a_spent_budget_stops_lines(batched: tuple[Served, Vendor]) -> None:
     assert 0 < counts["completed"] <= 200 // 15
     assert {row["response"]["status_code"] for row in rows(served, batch["error_file_id"])} == {429}
     assert vendor.totals()["calls"] - asked == counts["completed"]
+
+
+@pytest.mark.long
+def test_a_file_that_is_too_large(batched: tuple[Served, Vendor]) -> None:
+    """501 MB whose length nobody announces: refused once they are too much, and nothing of them stays."""
+    served, _ = batched
+
+    def parts() -> Iterator[bytes]:
+        yield b'--b\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nbatch\r\n'
+        yield b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.jsonl"\r\n\r\n'
+        for _ in range(501):
+            yield b"x" * 1_000_000 + b"\n"
+        yield b"\r\n--b--\r\n"
+
+    headers = served.headers() | {"Content-Type": "multipart/form-data; boundary=b"}
+    try:
+        answer = httpx.post(f"{served.origin}/v1/files", headers=headers, content=parts(), timeout=120)
+    except httpx.WriteError:
+        # told while we still sent; the connection is closed then
+        pass
+    else:
+        assert (answer.status_code, answer.json()["error"]["code"]) == (413, "file_too_large")
+    time.sleep(1)
+    assert list((served.installation.data_dir / "spool").glob("*")) == []
+    assert upload(served, lines_of(1))

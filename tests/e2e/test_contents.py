@@ -219,6 +219,9 @@ def test_refusals(supplied: tuple[Served, Vendor], tmp_path: Path) -> None:
         assert "业务空间" in error["message"]
     large = upload(served, "large.png", picture(2200))
     assert "max bytes per data-uri" in image_at(publish(served, large))["message"]
+    book = upload(served, "book.txt", (ZH + "\n").encode() * 300_000)
+    answer = chat(served, {"role": "system", "content": f"fileid://{book}"}, USER)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (413, "file_too_large")
     broken = httpx.post(served.origin + CHAT, headers=served.headers(), content=b'{"messages": "fileid://x')
     assert broken.status_code == 400
     assert len(vendor.seen()["calls"]) == calls

@@ -34,7 +34,7 @@ def test_receipt_of_a_priced_call(served: Served) -> None:
     found = receipt(served, answer.headers["x-request-id"])
     assert found["usage"] == {
         "prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15, "cached_tokens": 0, "reasoning_tokens": 0,
-        "image_count": 0, "video_seconds": 0, "estimated": False,
+        "image_count": 0, "video_seconds": 0, "audio_seconds": 0, "estimated": False,
     }  # fmt: skip
     assert found["hold"]["tokens"] >= 115
     assert found["hold"]["micros"] >= found["settlement"]["cost_micros"]

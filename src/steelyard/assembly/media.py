@@ -61,7 +61,9 @@ def make_supplier(settings: Settings, shelf: Shelf) -> Supplier:
         except WorkshopError as exc:
             raise Unreadable(str(exc)) from None
 
-    return Supplier(Contents(shelf, make_fetcher(settings)), read_text, work_dir)
+    return Supplier(
+        Contents(shelf, make_fetcher(settings)), read_text, work_dir, max_bytes=settings.server.max_body_bytes
+    )
 
 
 def make_link_checker(settings: Settings) -> LinkChecker:

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 from steelyard.assembly.media import make_fetcher, open_shelf
 from steelyard.assembly.orders import Orders
@@ -26,7 +27,7 @@ from steelyard.canon.task import (
     VENDOR_LANE,
     VIDEO,
 )
-from steelyard.config import resolve_secret
+from steelyard.config import Settings, resolve_secret
 from steelyard.control.model_book import ModelBook
 from steelyard.declared import make_catalogue, make_stored
 from steelyard.engines.workshop import Workshop
@@ -51,6 +52,20 @@ VENDOR_SLOTS = 10_000
 CALLS_SLOTS = 8
 
 
+def diffusion_of(settings: Settings) -> dict[str, Any]:
+    """What the diffusion engine is asked with, beside the call's own."""
+    wishes = settings.engines.diffusion
+    return {
+        "parts": wishes.parts,
+        "steps": wishes.steps,
+        "guidance": wishes.guidance,
+        "threads": settings.engines.threads or os.cpu_count() or 1,
+        "memory_bytes": int(wishes.memory_gb * 1024**3),
+        "timeout_s": wishes.timeout_s,
+        "cpu_s": int(wishes.timeout_s * (os.cpu_count() or 1)),
+    }
+
+
 async def run_worker(orders: Orders) -> None:
     """The task queue's hands: pictures, films, batches, questions to vendors, notices."""
     settings = orders.settings
@@ -69,7 +84,14 @@ async def run_worker(orders: Orders) -> None:
         contents = Contents(shelf, fetcher)
         poller = Poller(settings.tasks.poll_s)
         media = MediaRunner(
-            LocalRunner(shelf, contents, Workshop(settings.tasks.local_slots), work_dir, Path(settings.models_dir)),
+            LocalRunner(
+                shelf,
+                contents,
+                Workshop(settings.tasks.local_slots),
+                work_dir,
+                Path(settings.models_dir),
+                diffusion_of(settings),
+            ),
             VendorRunner(shelf, contents, fetcher, pool, poller, settings.outbound.relay),
             OpenaiRunner(shelf, fetcher, pool),
         )

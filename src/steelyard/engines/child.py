@@ -1,6 +1,6 @@
 """What every child process that works on strangers' files has in common: limits, one job from standard input, lines of JSON out.
 
-A line in: `{"job": …, "out": directory, …}`. Lines out: `{"progress": 0.3}` and at last `{"done": …}` or `{"error": …, "kind": …}`.
+A line in: `{"job": …, "out": directory, …}`, with `memory_bytes` and `cpu_s` where a job may take more than others. Lines out: `{"progress": 0.3}` and at last `{"done": …}` or `{"error": …, "kind": …}`.
 """
 
 import json
@@ -31,10 +31,20 @@ class JobError(Exception):
     kind = "input"
 
 
+#: The parent's pipe. Native libraries write to what they take for the terminal: that leads nowhere.
+_parent = os.fdopen(os.dup(1), "w")
+
+
 def say(**what: Any) -> None:
     """A line to the parent."""
-    sys.stdout.write(json.dumps(what) + "\n")
-    sys.stdout.flush()
+    _parent.write(json.dumps(what) + "\n")
+    _parent.flush()
+
+
+def _mute() -> None:
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
 
 
 def _die_with_parent() -> None:
@@ -47,9 +57,9 @@ def _die_with_parent() -> None:
         return
 
 
-def _limit() -> None:
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
-    resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, CPU_S))
+def _limit(memory_bytes: int, cpu_s: int) -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+    resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s))
     resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_BYTES, FILE_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     os.nice(NICENESS)
@@ -58,8 +68,9 @@ def _limit() -> None:
 def serve(jobs: Mapping[str, ChildJob]) -> None:
     """Does one job, and the process is done."""
     _die_with_parent()
+    _mute()
     asked = json.loads(sys.stdin.readline())
-    _limit()
+    _limit(asked.get("memory_bytes", MEMORY_BYTES), asked.get("cpu_s", CPU_S))
     try:
         say(done=jobs[asked["job"]](asked, Path(asked["out"])))
     except JobError as exc:

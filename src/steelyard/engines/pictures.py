@@ -26,6 +26,12 @@ class PictureError(JobError):
     kind = "picture"
 
 
+class WeightsError(JobError):
+    """A model's weights cannot be used; its text is for the operator."""
+
+    kind = "weights"
+
+
 def open_picture(path: str | Path) -> Image.Image:
     """A picture, decoded, upright, in RGB.
 

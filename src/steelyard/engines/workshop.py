@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 #: The embedded engines by their model names.
-POSTER, CAMERA, WHISPER, PIPER = "poster", "camera-motion", "whisper-base", "piper-joe"
+POSTER, DIFFUSION, CAMERA, WHISPER, PIPER = (
+    "poster", "stable-diffusion", "camera-motion", "whisper-base", "piper-joe",
+)  # fmt: skip
 TIMEOUT_S = 900.0
 MAX_LINE_BYTES = 1_048_576
 
@@ -20,7 +22,7 @@ class WorkshopError(Exception):
     """A job failed.
 
     Args:
-        kind: "picture", "recording", "text", "document" (what was sent is at fault), "missing" (an extra is not installed), "limit", "disk" or "crash".
+        kind: "picture", "recording", "text", "document" (what was sent is at fault), "weights" (the operator's), "missing" (an extra is not installed), "limit", "disk" or "crash".
     """
 
     def __init__(self, text: str, kind: str) -> None:
@@ -66,7 +68,7 @@ class Workshop:
         )  # fmt: skip
         assert process.stdin is not None
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with asyncio.timeout(order.get("timeout_s", self._timeout_s)):
                 process.stdin.write(json.dumps(order).encode() + b"\n")
                 with contextlib.suppress(ConnectionError):
                     await process.stdin.drain()
@@ -101,6 +103,11 @@ class Workshop:
 def is_film_possible() -> bool:
     """Whether the extra for films is installed."""
     return _is_installed("av")
+
+
+def is_diffusion_possible() -> bool:
+    """Whether the extra for a diffusion model is installed."""
+    return _is_installed("stable_diffusion_cpp")
 
 
 def is_hearing_possible() -> bool:

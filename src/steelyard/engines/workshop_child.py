@@ -22,6 +22,12 @@ def _poster(asked: dict[str, Any], out: Path) -> dict[str, Any]:
     return {"files": files, "width": one.width, "height": one.height}
 
 
+def _diffuse(asked: dict[str, Any], out: Path) -> dict[str, Any]:
+    from steelyard.engines import diffusion
+
+    return diffusion.make(asked, out, lambda share: say(progress=share))
+
+
 def _film(asked: dict[str, Any], out: Path) -> dict[str, Any]:
     from steelyard.engines import camera
 
@@ -64,6 +70,7 @@ def _speak(asked: dict[str, Any], out: Path) -> dict[str, Any]:
 
 JOBS: dict[str, ChildJob] = {
     "poster": _poster,
+    "diffuse": _diffuse,
     "film": _film,
     "describe": _describe,
     "describe_recording": _describe_recording,

@@ -11,7 +11,7 @@ from steelyard.base.clock import now_s
 from steelyard.canon.files import StoredObject
 from steelyard.canon.model import Target
 from steelyard.canon.task import IMAGE, SPEECH, TRANSCRIPTION, VIDEO, Outcome, TaskFailure, TaskItem
-from steelyard.engines.workshop import Workshop, WorkshopError
+from steelyard.engines.workshop import DIFFUSION, Workshop, WorkshopError
 from steelyard.policy.downloads import failure_of
 from steelyard.tasks.contents import ContentFailed, Contents
 from steelyard.tasks.desk import OBJECT_SCHEME
@@ -24,8 +24,17 @@ READ_BYTES = 1_048_576
 class LocalRunner:
     """Runs the workshop's jobs."""
 
-    def __init__(self, shelf: Shelf, contents: Contents, workshop: Workshop, work_dir: Path, models_dir: Path) -> None:
+    def __init__(
+        self,
+        shelf: Shelf,
+        contents: Contents,
+        workshop: Workshop,
+        work_dir: Path,
+        models_dir: Path,
+        diffusion: dict[str, Any],
+    ) -> None:
         self._models_dir = models_dir
+        self._diffusion = diffusion
         self._makers = {
             IMAGE: self._paint,
             VIDEO: self._film,
@@ -59,7 +68,10 @@ class LocalRunner:
         }
         if ask.images:
             asked["base"] = str(await self._file(job, ask.images[0], directory, "base"))
-        made = await self._workshop.run("poster", asked, directory, tell=self._progress(job, ask.n))
+        name = "poster"
+        if target.model == DIFFUSION:
+            name, asked = "diffuse", {**asked, **self._diffusion}
+        made = await self._workshop.run(name, asked, directory, tell=self._progress(job, ask.n))
         objects = [await self._keep(job, Path(path), f"{job.task.id}-{i}") for i, path in enumerate(made["files"])]
         items = tuple(TaskItem(object_id=one.id, name=one.name, orig_prompt=ask.prompt) for one in objects)
         usage = image_usage(ask.service, len(items), made["width"], made["height"])
@@ -214,12 +226,14 @@ def image_usage(service: str, count: int, width: int, height: int) -> dict[str, 
 def _told(error: WorkshopError, kind: str) -> Exception:
     if error.kind == "picture":
         return Failed(failure_of("not_an_image", reason=str(error)))
+    if error.kind == "weights":
+        return Failed(
+            TaskFailure(code="ModelUnavailable", message=f"This server's picture model cannot be used: {error}.")
+        )
     if error.kind == "text":
         return Failed(TaskFailure(code="InvalidParameter", message=f"The text cannot be spoken: {error}."))
     if error.kind == "missing":
-        text = (
-            f"This server's engine for {kind}s needs an extra: `steelyard[video]`, `[speech]` or `[voice]` ({error})."
-        )
+        text = f"This server's engine for {kind}s needs an extra: `steelyard[video]`, `[diffusion]`, `[speech]` or `[voice]` ({error})."
         return Failed(TaskFailure(code="ModelUnavailable", message=text))
     if error.kind == "limit":
         return Failed(TaskFailure(code="InternalError.Timeout", message=f"The engine gave up: {error}."))

@@ -16,8 +16,8 @@ from steelyard.tasks.contents import Content, ContentFailed, Contents
 
 #: A call may name this many. Source: openai-compatible.md 3.
 MAX_WANTS = 100
-#: Of everything that one call refers to.
-MAX_CHARS = 64 * 1024 * 1024
+#: Calls supplied at once: what they refer to is in memory meanwhile.
+SLOTS = 8
 #: Of texts kept for the next call that names the same document.
 MAX_KEPT_CHARS = 32 * 1024 * 1024
 
@@ -30,9 +30,15 @@ class Unreadable(Exception):
 
 
 class Supplier:
-    """Looks up what calls refer to."""
+    """Looks up what calls refer to.
 
-    def __init__(self, contents: Contents, read_text: ReadText, work_dir: Path) -> None:
+    Args:
+        max_bytes: of everything that one call refers to: no more than a call may have itself.
+    """
+
+    def __init__(self, contents: Contents, read_text: ReadText, work_dir: Path, *, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._slots = asyncio.Semaphore(SLOTS)
         self._contents = contents
         self._read_text = read_text
         self._work_dir = work_dir
@@ -49,14 +55,20 @@ class Supplier:
         """
         if len(ask.wants) >= MAX_WANTS:
             raise fault("files_too_many")
+        async with self._slots:
+            return tuple(await self._values(ask))
+
+    async def _values(self, ask: ContentsAsk) -> list[str]:
         values: list[str] = []
         size = 0
         for want in ask.wants:
             values.append(await self._value(want, ask))
-            size += len(values[-1])
-            if size > MAX_CHARS:
-                raise fault("files_too_many")
-        return tuple(values)
+            size += len(values[-1].encode())
+            if size > self._max_bytes:
+                raise fault(
+                    "file_too_large", limit_bytes=self._max_bytes, size=f"at least {size} with what it refers to"
+                )
+        return values
 
     async def _value(self, want: Want, ask: ContentsAsk) -> str:
         if want.link.startswith(OSS_SCHEME) and not ask.resolves_oss:
