@@ -177,13 +177,13 @@ def test_a_spent_budget_stops_lines(batched: tuple[Served, Vendor]) -> None:
 
 @pytest.mark.long
 def test_a_file_that_is_too_large(batched: tuple[Served, Vendor]) -> None:
-    """501 MB whose length nobody announces: refused once they are too much, and nothing of them stays."""
+    """Over 500 MiB whose length nobody announces: refused once they are too much, and nothing of them stays."""
     served, _ = batched
 
     def parts() -> Iterator[bytes]:
         yield b'--b\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nbatch\r\n'
         yield b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.jsonl"\r\n\r\n'
-        for _ in range(501):
+        for _ in range(530):
             yield b"x" * 1_000_000 + b"\n"
         yield b"\r\n--b--\r\n"
 

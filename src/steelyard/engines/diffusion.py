@@ -48,17 +48,21 @@ def make(asked: dict[str, Any], out: Path, tell: Callable[[float], None]) -> dic
         def step(at: int, of: int, _seconds: float, done: int = done) -> None:
             tell((done + at / max(of, 1)) / count)
 
-        made = model.generate_image(
-            prompt=asked["prompt"],
-            negative_prompt=asked.get("negative_prompt") or "",
-            init_image=None if base is None else ImageOps.fit(base, (_up(width), _up(height))),
-            width=_up(width),
-            height=_up(height),
-            sample_steps=asked["steps"],
-            cfg_scale=asked["guidance"],
-            seed=seed,
-            progress_callback=step,
-        )
+        try:
+            made = model.generate_image(
+                prompt=asked["prompt"],
+                negative_prompt=asked.get("negative_prompt") or "",
+                init_image=None if base is None else ImageOps.fit(base, (_up(width), _up(height))),
+                width=_up(width),
+                height=_up(height),
+                sample_steps=asked["steps"],
+                cfg_scale=asked["guidance"],
+                seed=seed,
+                progress_callback=step,
+            )
+        except ValueError as exc:
+            # weights that are none show only here
+            raise pictures.WeightsError("the weights make no picture; are they a model's?") from exc
         one: Image.Image = ImageOps.fit(made[0].convert("RGB"), (width, height))
         path = out / f"{number}.{asked['image_format']}"
         pictures.save(one, path, asked["image_format"])

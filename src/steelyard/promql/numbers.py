@@ -1,0 +1,77 @@
+"""Numbers as texts, as Prometheus writes them. Source: prometheus.md 1.5."""
+
+import math
+
+
+def format_sample(value: float) -> str:
+    """A sample's value: the shortest digits, an exponent only below 1e-6 and from 1e21 on."""
+    special = _special(value)
+    if special is not None:
+        return special
+    size = abs(value)
+    if size != 0 and (size < 1e-6 or size >= 1e21):
+        return _exponent(value)
+    return format_plain(value)
+
+
+def format_plain(value: float) -> str:
+    """The shortest digits, never with an exponent."""
+    special = _special(value)
+    if special is not None:
+        return special
+    text = repr(value)
+    if "e" in text:
+        from decimal import Decimal
+
+        text = format(Decimal(text), "f")
+    return text.removesuffix(".0") if text.endswith(".0") else text
+
+
+def _special(value: float) -> str | None:
+    if math.isnan(value):
+        return "NaN"
+    if math.isinf(value):
+        return "+Inf" if value > 0 else "-Inf"
+    return None
+
+
+def _exponent(value: float) -> str:
+    """Shortest digits with an exponent of at least two."""
+    mantissa, _, exponent = f"{value!r}".partition("e")
+    if not exponent:
+        mantissa, _, exponent = _normal(value)
+    sign = "-" if exponent.startswith("-") else "+"
+    return f"{mantissa.removesuffix('.0')}e{sign}{exponent.lstrip('+-').zfill(2)}"
+
+
+def _normal(value: float) -> tuple[str, str, str]:
+    """Digits and exponent of a number that Python writes without one."""
+    from decimal import Decimal
+
+    text = format(Decimal(repr(value)).normalize(), "E")
+    return text.partition("E")
+
+
+def format_time(ms: int) -> str:
+    """A sample's time in seconds: whole, or with three decimals."""
+    seconds, rest = divmod(ms, 1000)
+    if rest == 0:
+        return str(seconds)
+    sign = "-" if ms < 0 else ""
+    seconds, rest = divmod(abs(ms), 1000)
+    return f"{sign}{seconds}.{rest:03}"
+
+
+def format_duration(ms: int) -> str:
+    """A duration as Prometheus writes it: `1h30m`, `0s`."""
+    if ms == 0:
+        return "0s"
+    out = "-" if ms < 0 else ""
+    left = abs(ms)
+    for unit, size in (("y", 31_536_000_000), ("w", 604_800_000), ("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)):  # fmt: skip
+        # years and weeks only where nothing is left
+        count = left // size
+        if count and (unit not in ("y", "w") or left % size == 0):
+            out += f"{count}{unit}"
+            left -= count * size
+    return out
