@@ -223,10 +223,23 @@ def make_stored(master_key: bytes) -> "Stored":
     return Stored(Sealer(master_key), resolve_secret)
 
 
+def link_origin_of(settings: Settings) -> str:
+    """Where links lead: as configured, else as the server that ran last was told by its flags."""
+    if settings.objects.public_url:
+        return settings.link_origin
+    try:
+        known = msgspec.json.decode((settings.run_dir / BANNER_FILE).read_bytes())
+    except (OSError, msgspec.DecodeError):
+        return settings.link_origin
+    return str(known.get("origin") or settings.link_origin)
+
+
 def write_banner(settings: Settings, models: dict[str, Model]) -> None:
-    """Leaves for whoever started us what a person must know of the models."""
+    """Leaves for whoever started us what a person must know: of the models, and where links lead."""
     stand_ins: dict[str, list[str]] = {}
     for name, model in sorted(models.items()):
         if model.is_stand_in:
             stand_ins.setdefault(model.targets[0].label, []).append(name)
-    (settings.run_dir / BANNER_FILE).write_bytes(encode({"count": len(models), "stand_ins": stand_ins}))
+    (settings.run_dir / BANNER_FILE).write_bytes(
+        encode({"count": len(models), "stand_ins": stand_ins, "origin": settings.link_origin})
+    )

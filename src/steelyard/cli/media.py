@@ -95,4 +95,6 @@ def domains(*, data_dir: Path | None = None, config: Path | None = None) -> None
     config
         Configuration file.
     """
-    print(get_settings(data_dir, config).link_origin)
+    from steelyard.declared import link_origin_of
+
+    print(link_origin_of(get_settings(data_dir, config)))

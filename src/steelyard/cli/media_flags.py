@@ -10,6 +10,7 @@ from cyclopts import Parameter
 
 from steelyard.base.errors import SetupFault
 from steelyard.base.explain import explain
+from steelyard.canon.model import LOCAL_PREFIX
 from steelyard.cli.context import find_endpoint, print_json
 from steelyard.client.api import Client
 from steelyard.client.endpoint import Endpoint
@@ -38,6 +39,24 @@ def calling(flags: EndpointFlags) -> Iterator[Client]:
     endpoint = find_endpoint(flags.base_url, flags.api_key, flags.profile)
     with told(), Client(endpoint) as client:
         yield client
+
+
+@contextlib.contextmanager
+def hinting(model: str, bundle: str, extra: str) -> Iterator[None]:
+    """Where an embedded model is not there, what brings it.
+
+    Raises:
+        SetupFault: saying so.
+    """
+    try:
+        yield
+    except ApiError as error:
+        if error.status != 404 or model != f"{LOCAL_PREFIX}{bundle}":
+            raise
+        raise SetupFault(
+            f"{model} is not there: on the server's machine run `pip install 'steelyard[{extra}]'` and "
+            f"`steelyard models pull {bundle}`, then start it anew; or name a provider's model with --model."
+        ) from None
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from cyclopts import App
 
 from steelyard.base.errors import SetupFault
 from steelyard.cli.context import print_json
-from steelyard.cli.media_flags import HERE, EndpointFlags, calling, native_root, put_up, told
+from steelyard.cli.media_flags import HERE, EndpointFlags, calling, hinting, native_root, put_up, told
 from steelyard.client.steelyard import Steelyard
 
 app = App(name="speech", help="Speech from text, and text from speech.")
@@ -47,7 +47,7 @@ def create(
     json
         Print JSON.
     """
-    with calling(endpoint) as client:
+    with calling(endpoint) as client, hinting(model, "piper-joe", "voice"):
         body = {"model": model, "input": {"text": text, "voice": voice, "format": format}}
         answer = client.post(native_root(client.endpoint) + SYNTHESIS, body).json()
         url = answer["output"]["audio"]["url"]
@@ -83,7 +83,7 @@ def transcribe(
     json
         Print JSON with the times of every sentence and word.
     """
-    with calling(endpoint) as client:
+    with calling(endpoint) as client, hinting(model, "whisper-base", "speech"):
         root = native_root(client.endpoint)
         link = sound if "://" in sound else put_up(client, Path(sound))
         parameters = {} if language is None else {"language_hints": [language]}

@@ -9,7 +9,7 @@ import msgspec
 from steelyard.engines.workshop import Workshop
 from steelyard.knowledge.blocks import Block
 
-TIMEOUT_S = 120.0
+TIMEOUT_S = 60.0
 _decode_block = msgspec.json.Decoder(Block).decode
 
 

@@ -95,9 +95,11 @@ def test_what_cannot_be_read(tmp_path: Path, name: str, data: bytes, what: str) 
 def test_deep_pages(tmp_path: Path) -> None:
     """Nesting does not exhaust anything."""
     path = tmp_path / "a.html"
-    path.write_text("<div>" * 100_000 + "deep" + "<p>shallow")
-    with pytest.raises(DocumentError, match="no text"):
+    path.write_text("<div>" * 1_000_000 + "deep" + "<p>shallow")
+    with pytest.raises(DocumentError, match="nested deeper"):
         list(read_document(path, "a.html"))
+    path.write_text("<ul>" + "<li><p>item<br>" * 10_000 + "</ul>" + "<b>x</b>" * 10_000)
+    assert sum(one.text.count("item") for one in read_document(path, "a.html")) == 10_000
 
 
 async def test_in_a_child(tmp_path: Path) -> None:

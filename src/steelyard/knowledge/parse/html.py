@@ -1,12 +1,13 @@
 """Web pages; other formats that can be turned into them come this way too."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 from steelyard.knowledge.blocks import HEADING, TABLE, TEXT, Block, Place, table_text
-from steelyard.knowledge.parse import Parser
+from steelyard.knowledge.parse import DocumentError, Parser
 from steelyard.knowledge.parse.text import decode_text
 
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
@@ -17,16 +18,39 @@ _BREAKS = frozenset(
      "footer", "aside", "hr", "body", "html", "details", "summary", "figcaption", "address"}
 )  # fmt: skip
 MAX_DEPTH = 400
+MAX_NESTING = 2_000
+_TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]*)")
+#: Elements that need not be closed.
+_UNCLOSED = frozenset(
+    {"p", "li", "dt", "dd", "tr", "td", "th", "thead", "tbody", "tfoot", "option", "optgroup", "colgroup", "br", "img", "hr", "input",
+     "meta", "link", "area", "base", "col", "embed", "source", "track", "wbr", "param"}
+)  # fmt: skip
 
 
 def read_html(text: str, place: Place | None = None) -> Iterator[Block]:
     """A page's headings, paragraphs and tables."""
+    _check_nesting(text)
     body = LexborHTMLParser(text).body
     if body is None:
         return
     inline: list[str] = []
     yield from _walk(body, inline, 0, place)
     yield from _flush(inline, place)
+
+
+def _check_nesting(text: str) -> None:
+    """Deep nesting costs the parser its depth squared.
+
+    Raises:
+        DocumentError: it is nested deeper than any page is.
+    """
+    depth = 0
+    for found in _TAG.finditer(text):
+        if found[2].lower() in _UNCLOSED:
+            continue
+        depth = max(depth - 1, 0) if found[1] else depth + 1
+        if depth > MAX_NESTING:
+            raise DocumentError(f"the page is nested deeper than {MAX_NESTING}")
 
 
 def _flush(inline: list[str], place: Place | None) -> Iterator[Block]:
