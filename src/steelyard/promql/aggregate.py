@@ -1,5 +1,6 @@
 """Aggregations: series put together by their labels. Source: prometheus.md 5.6."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -94,6 +95,12 @@ def _put_together(op: str, samples: Floats, there: Bools, shares: Floats | None)
 
 
 def _sum(samples: Floats, there: Bools) -> Floats:
+    if samples.shape[1] == 1:
+        # at one step an exact sum is quicker than a compensated one
+        try:
+            return np.array([math.fsum(samples[there].tolist())])
+        except (OverflowError, ValueError):
+            pass
     total = np.zeros(samples.shape[1])
     rest = np.zeros(samples.shape[1])
     for value, is_there in zip(samples, there, strict=True):

@@ -32,7 +32,9 @@ from steelyard.promql.nodes import (
 from steelyard.promql.scan import scan
 from steelyard.promql.signatures import EXPERIMENTAL_AGGREGATIONS, SIGNATURES
 
-MAX_TIME_MS = 253_402_300_799_999
+#: What the native parser raises where it is at its wits' end.
+PANIC = "PanicException"
+ILLEGAL_REGEX = "illegal regex for "
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _OPS = {"Equal": "=", "NotEqual": "!=", "Re": "=~", "NotRe": "!~"}
 _CARDS = {
@@ -51,7 +53,7 @@ _WORDINGS: tuple[tuple[str, str], ...] = (
     (r"in call to '(\w+)'", r'in call to "\1"'),
     (r"unknown function with name '(\w+)'", r'unknown function with name "\1"'),
     (r"set operator '(\w+)'", r'set operator "\1"'),
-    (r"^invalid promql query$", "unexpected end of input"),
+    (r"^invalid promql query$", "unexpected input"),
 )
 
 
@@ -73,9 +75,13 @@ def _parse(text: str, experimental: bool) -> Node:
     try:
         native = promql_parser.parse(scanned.text)
     except ValueError as exc:
-        raise _fault(_worded(str(exc))) from None
+        text = str(exc)
+        if text.startswith(ILLEGAL_REGEX):
+            # says what is wrong with it, where our own reading finds it too
+            compile_pattern(text.removeprefix(ILLEGAL_REGEX))
+        raise _fault(_worded(text)) from None
     except BaseException as exc:
-        if type(exc).__name__ != "PanicException":
+        if type(exc).__name__ != PANIC:
             raise
         raise _fault("invalid query") from None
     return _Reader(iter(scanned.negative), experimental).read(native)
@@ -191,7 +197,9 @@ class _Reader:
             return "start" if kind == "Start" else "end"
         try:
             ms: int = (native.at.at - _EPOCH) // timedelta(milliseconds=1)
-        except OverflowError:
+        except BaseException as exc:
+            if not isinstance(exc, OverflowError) and type(exc).__name__ != PANIC:
+                raise
             raise _fault("timestamp out of bounds for @ modifier") from None
         return -ms if is_negative else ms
 

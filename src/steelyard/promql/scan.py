@@ -75,7 +75,8 @@ def _pass_minus(text: str, position: int, out: list[str], negative: list[bool]) 
     while position < len(text) and text[position].isspace():
         out.append(text[position])
         position += 1
-    is_negative = text[position : position + 1] == "-"
+    # of two signs the native parser must see both, and refuse them
+    is_negative = text[position : position + 1] == "-" and text[position + 1 :].lstrip()[:1] not in ("-", "+")
     negative.append(is_negative)
     if is_negative:
         out.append(" ")
