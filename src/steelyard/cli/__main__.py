@@ -26,6 +26,7 @@ COMMANDS: dict[str, str] = {
     "files": "steelyard.cli.files:app",
     "tasks": "steelyard.cli.tasks:app",
     "media": "steelyard.cli.media:app",
+    "promql": "steelyard.cli.promql:promql",
     "usage": "steelyard.cli.usage:app",
     "config": "steelyard.cli.config:app",
 }

@@ -139,6 +139,7 @@ def _best(sign: int) -> Callable[[Aggregation, Vector, Scalar, Context], Vector]
     def choose(node: Aggregation, vector: Vector, param: Scalar, context: Context) -> Vector:
         counts = _counts_of(param)
         kept = np.zeros(vector.present.shape, dtype=bool)
+        is_instant = not context.is_range and vector.values.shape[1] == 1
         order: list[int] = []
         for rows in group(node, vector).rows:
             context.check()
@@ -146,9 +147,9 @@ def _best(sign: int) -> Callable[[Aggregation, Vector, Scalar, Context], Vector]
             for step, count in enumerate(counts.tolist()):
                 best = [row for row in chosen[step] if vector.present[row, step]][: max(count, 0)]
                 kept[best, step] = True
-                if not context.is_range:
+                if is_instant:
                     order += best
-        if context.is_range:
+        if not is_instant:
             order = np.flatnonzero(anywhere(kept, axis=1)).tolist()
         if not order:
             return empty(vector.values.shape[1])

@@ -128,7 +128,7 @@ _SET_OPERATORS: dict[str, Callable[[Matching, Vector, Vector], Vector]] = {"and"
 
 def _match(node: Binary, left: Vector, right: Vector, context: Context) -> Vector:
     """Each series of the many side with its partner on the one side."""
-    steps = left.values.shape[1] if len(left) else right.values.shape[1] if len(right) else 0
+    steps = left.values.shape[1]
     if not len(left) or not len(right):
         return empty(steps)
     matching = node.matching

@@ -49,7 +49,7 @@ def _buckets(vector: Vector, rows: list[tuple[float, int]]) -> tuple[Floats, Flo
 
 
 def _each(call: Invocation, vector: Vector, measure: "Measure") -> Vector:
-    steps = vector.values.shape[1] if len(vector) else len(call.steps)
+    steps = len(call.steps)
     groups = _groups(call, vector)
     if not groups:
         return empty(steps)

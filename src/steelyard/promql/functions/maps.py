@@ -46,8 +46,9 @@ FUNCTIONS: dict[str, Body] = {
     "abs": _map(np.abs),
     "ln": _map(np.log),
     "sgn": _map(np.sign),
-    "deg": _map(np.degrees),
-    "rad": _map(np.radians),
+    # in the order of Prometheus' own arithmetic: a last digit that differs becomes large in a cosine
+    "deg": _map(lambda values: values * 180 / np.pi),
+    "rad": _map(lambda values: values * np.pi / 180),
     "acos": _map(np.arccos),
     "acosh": _map(np.arccosh),
     "asin": _map(np.arcsin),
