@@ -1,0 +1,1 @@
+"""Samples over time: kept in memory and on disk, read by the evaluator of `promql`."""

@@ -1,0 +1,191 @@
+"""The time-series store: the newest hours in memory behind an append log, older ones in blocks of a SQLite file."""
+
+import sqlite3
+import zlib
+from collections import OrderedDict
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from steelyard.monitor.codec import Block, DamagedBlock, decode, encode
+from steelyard.monitor.cohorts import Growing, OutOfOrder, choose, is_absent, join_parts
+from steelyard.monitor.log import Log
+from steelyard.promql.labels import Labels
+from steelyard.promql.nodes import Matcher
+from steelyard.promql.values import Cohort, Floats, Times
+
+BLOCK_MS = 7_200_000
+#: A block is written once it is this much older than its end: what comes late still goes in.
+LATE_MS = 600_000
+CACHE_BYTES = 256 * 1024 * 1024
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS block (
+    id INTEGER PRIMARY KEY, source TEXT NOT NULL, start_ms INTEGER NOT NULL, end_ms INTEGER NOT NULL,
+    labels BLOB NOT NULL, data BLOB NOT NULL
+);
+CREATE INDEX IF NOT EXISTS block_time ON block (end_ms, start_ms);
+"""
+_decode_labels = msgspec.json.Decoder(tuple[tuple[tuple[str, str], ...], ...]).decode
+
+
+class TooManySeries(ValueError):
+    """A source would bring more series than may be."""
+
+
+def _by_window(
+    source: str, labels: tuple[Labels, ...], times: Times, values: Floats
+) -> Iterator[tuple[str, tuple[Labels, ...], Times, Floats]]:
+    """A part of a cohort in pieces of one block's time each; series that have nothing there are left out."""
+    windows = times // BLOCK_MS
+    for window in np.unique(windows):
+        columns = windows == window
+        piece = values[:, columns]
+        rows = np.flatnonzero(~is_absent(piece).all(axis=1))
+        if len(rows):
+            yield source, tuple(labels[row] for row in rows), times[columns], np.ascontiguousarray(piece[rows])
+
+
+class SeriesStore:
+    """Implements `promql.context.Samples`."""
+
+    def __init__(self, directory: Path, *, max_series: int = 1_000_000) -> None:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._max_series = max_series
+        self._heads: dict[str, Growing] = {}
+        self._cache: OrderedDict[int, tuple[tuple[Labels, ...], Block]] = OrderedDict()
+        self._cached_bytes = 0
+        self._blocks = sqlite3.connect(directory / "blocks.db", check_same_thread=False, isolation_level=None)
+        self._blocks.execute("PRAGMA journal_mode=WAL")
+        self._blocks.execute("PRAGMA synchronous=FULL")
+        self._blocks.executescript(_SCHEMA)
+        self._log = Log(directory / "log")
+        written_ms = self._written_until()
+        for source, labels, at_ms, values in self._log.replay():
+            # what a block has already is not taken twice
+            if at_ms >= written_ms.get(source, 0):
+                self._keep(source, labels, at_ms, values)
+
+    def __repr__(self) -> str:
+        return f"<SeriesStore of {len(self._heads)} sources, {self.count_series()} series>"
+
+    def count_series(self) -> int:
+        """How many series the newest hours have."""
+        return sum(len(one.labels) for one in self._heads.values())
+
+    def _written_until(self) -> dict[str, int]:
+        rows = self._blocks.execute("SELECT source, MAX(end_ms) FROM block GROUP BY source")
+        return {source: end_ms + 1 for source, end_ms in rows}
+
+    def _keep(self, source: str, labels: tuple[Labels, ...], at_ms: int, values: Floats) -> int:
+        head = self._heads.get(source)
+        if head is None:
+            head = self._heads[source] = Growing()
+        try:
+            return head.append(labels, at_ms, values)
+        except OutOfOrder:
+            # a log that tells of something twice
+            return 0
+
+    def append(self, source: str, labels: tuple[Labels, ...], at_ms: int, values: Floats) -> int:
+        """Takes one sample of each of a source's series; how many series are new. It is on disk after the next `flush`.
+
+        Raises:
+            OutOfOrder: the time is not after the source's newest.
+            TooManySeries: there would be more than may be.
+            OSError: the disk takes no more; nothing was taken.
+        """
+        head = self._heads.get(source)
+        if head is None:
+            head = self._heads[source] = Growing()
+        newest = head.newest_ms
+        if newest is not None and at_ms <= newest:
+            raise OutOfOrder("out of order sample" if at_ms < newest else "duplicate sample for timestamp")
+        if self.count_series() + max(len(labels) - len(head.labels), 0) > self._max_series:
+            raise TooManySeries(f"more than {self._max_series} series")
+        self._log.append(source, labels, at_ms, values)
+        return head.append(labels, at_ms, values)
+
+    def flush(self) -> None:
+        """Everything taken survives the machine."""
+        self._log.flush()
+
+    def settle(self, now_ms: int) -> int:
+        """Moves whole blocks from memory to the file; how many."""
+        before_ms = (now_ms - LATE_MS) // BLOCK_MS * BLOCK_MS
+        parts = [(source, part) for source, head in self._heads.items() if (part := head.cut(before_ms)) is not None]
+        if not parts:
+            return 0
+        # what is not in a block yet is told anew in the segment that begins now
+        old = self._log.roll()
+        for source, head in self._heads.items():
+            labels, times, values = head.select((), before_ms, 2**62)
+            for column, at_ms in enumerate(times.tolist()):
+                self._log.append(source, labels, at_ms, values[:, column])
+        self._log.flush()
+        self._blocks.execute("BEGIN IMMEDIATE")
+        pieces = [piece for source, part in parts for piece in _by_window(source, *part)]
+        for source, labels, times, values in pieces:
+            told = zlib.compress(msgspec.json.encode(labels), 6)
+            row = (source, int(times[0]), int(times[-1]), told, encode(times, values))
+            self._blocks.execute(
+                "INSERT INTO block (source, start_ms, end_ms, labels, data) VALUES (?, ?, ?, ?, ?)", row
+            )
+        self._blocks.execute("COMMIT")
+        for path in old:
+            path.unlink()
+        for head in self._heads.values():
+            head.drop(before_ms)
+        for source in [source for source, head in self._heads.items() if head.newest_ms is None and not head.labels]:
+            del self._heads[source]
+        return len(parts)
+
+    def forget(self, before_ms: int) -> None:
+        """Removes blocks that ended before a time."""
+        self._blocks.execute("DELETE FROM block WHERE end_ms < ?", (before_ms,))
+
+    def select(self, matchers: tuple[Matcher, ...], start_ms: int, end_ms: int) -> list[Cohort]:
+        """See `promql.context.Samples`."""
+        parts: dict[str, list[tuple[tuple[Labels, ...], Block]]] = {}
+        rows = self._blocks.execute(
+            "SELECT id, source FROM block WHERE end_ms >= ? AND start_ms <= ? ORDER BY source, start_ms",
+            (start_ms, end_ms),
+        ).fetchall()
+        for number, source in rows:
+            parts.setdefault(source, []).append(self._block(number))
+        found = []
+        for source in sorted(parts.keys() | self._heads.keys()):
+            pieces = []
+            for labels, block in parts.get(source, ()):
+                chosen = choose(labels, matchers)
+                low, high = block.times.searchsorted(start_ms), block.times.searchsorted(end_ms, side="right")
+                some = tuple(labels[row] for row in chosen)
+                pieces.append((some, block.times[low:high], block.values[chosen, low:high]))
+            if source in self._heads:
+                pieces.append(self._heads[source].select(matchers, start_ms, end_ms))
+            cohort = join_parts(pieces)
+            if cohort is not None:
+                found.append(cohort)
+        return found
+
+    def _block(self, number: int) -> tuple[tuple[Labels, ...], Block]:
+        known = self._cache.get(number)
+        if known is not None:
+            self._cache.move_to_end(number)
+            return known
+        told, data = self._blocks.execute("SELECT labels, data FROM block WHERE id = ?", (number,)).fetchone()
+        try:
+            made = (_decode_labels(zlib.decompress(told)), decode(data))
+        except (DamagedBlock, zlib.error, msgspec.DecodeError) as exc:
+            raise OSError(f"block {number} is damaged: {exc}") from exc
+        self._cache[number] = made
+        self._cached_bytes += made[1].values.nbytes
+        while self._cached_bytes > CACHE_BYTES and len(self._cache) > 1:
+            self._cached_bytes -= self._cache.popitem(last=False)[1][1].values.nbytes
+        return made
+
+    def close(self) -> None:
+        """Everything taken is on disk."""
+        self._log.close()
+        self._blocks.close()
