@@ -71,6 +71,11 @@ def configuration() -> str:
         ("limits", config.Limits),
         ("quota", config.Quota),
         ("engines", config.Engines),
+        ("engines.diffusion", config.Diffusion),
+        ("objects", config.Objects),
+        ("outbound", config.Outbound),
+        ("tasks", config.Tasks),
+        ("monitor", config.Monitor),
         ("providers.NAME", config.Provider),
         ('models."NAME"', config.ModelSettings),
         ('models."NAME".targets[]', config.TargetSettings),
@@ -154,10 +159,13 @@ def metrics() -> str:
         ["`task_open`", "gauge", "kind, status", "Tasks that are not over, by kind and status."],
         ["`task_running`", "gauge", "lane", "Tasks under way."],
         ["`task_ended_total`", "counter", "kind, status", "Tasks that ended, by kind and status."],
+        ["`monitor_tsdb_series`", "gauge", "", "Series that the newest hours have."],
+        ["`monitor_scrapes_total`", "counter", "state", "Scrapes by how the target was."],
         ["`task_webhook_tries_total`", "counter", "result", "Tries to tell a webhook, by result."],
     ]
-    return "# Metrics\n\n`GET /metrics` with an admin key; summed over all processes.\n\n" + table(
-        ["Name", "Type", "Labels", "Meaning"], rows
+    return (
+        "# Metrics\n\n`GET /metrics` with an admin key; summed over all processes. In PromQL under `/prometheus`: [guide](../guides/prometheus.md).\n\n"
+        + table(["Name", "Type", "Labels", "Meaning"], rows)
     )
 
 

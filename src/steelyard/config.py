@@ -206,6 +206,16 @@ class Tasks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     batch_concurrency: int = 8
 
 
+class Monitor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[monitor]: samples of what the platform counts, asked for in PromQL under /prometheus."""
+
+    #: "embedded", or "off".
+    url: str = "embedded"
+    #: How long samples are kept: `15d`, or `forever`.
+    retention: str = "15d"
+    scrape_interval_s: float = 15.0
+
+
 class Settings(msgspec.Struct, frozen=True):
     """Everything."""
 
@@ -219,6 +229,7 @@ class Settings(msgspec.Struct, frozen=True):
     objects: Objects = Objects()
     outbound: Outbound = Outbound()
     tasks: Tasks = Tasks()
+    monitor: Monitor = Monitor()
     embedded_names: str = "auto"
     providers: dict[str, Provider] = {}
     models: dict[str, ModelSettings] = {}
@@ -259,9 +270,10 @@ _SECTIONS: dict[str, type[msgspec.Struct]] = {
     "objects": Objects,
     "outbound": Outbound,
     "tasks": Tasks,
+    "monitor": Monitor,
 }
-#: Sections of the contract whose parts this version does not have.
-_NOT_YET = ("monitor",)
+#: [monitor] url: a process of ours.
+EMBEDDED = "embedded"
 #: A unix socket's path has at most 107 bytes; our longest names have some 40.
 MAX_RUN_DIR_CHARS = 64
 MODALITIES = ("text", "vision", "embedding", "rerank", "image", "video", "transcription", "speech")
@@ -363,8 +375,6 @@ def _build(tree: dict[str, Any], faults: list[str]) -> dict[str, Any]:
             if isinstance(rest, dict) and "embedded_names" in rest:
                 values["embedded_names"] = rest.pop("embedded_names")
             values[name] = _named(ModelSettings, rest, name, faults)
-        elif name in _NOT_YET:
-            faults.append(f"[{name}] is not delivered in this version")
         else:
             faults.append(f"{name}: unknown section")
     return {name: value for name, value in values.items() if value is not None}
@@ -425,7 +435,7 @@ def _cross_check(settings: Settings) -> list[str]:
         faults.append('models.embedded_names must be "auto", "on" or "off"')
     if not 1 <= settings.engines.slots <= 64:
         faults.append("engines.slots must lie in 1 to 64")
-    return faults + _check_media(settings) + _check_catalogue(settings)
+    return faults + _check_media(settings) + _check_monitor(settings.monitor) + _check_catalogue(settings)
 
 
 def _check_media(settings: Settings) -> list[str]:
@@ -457,6 +467,21 @@ def _check_media(settings: Settings) -> list[str]:
         for one in settings.outbound.proxies
         if "=http://" not in one and "=https://" not in one
     ]
+    return faults
+
+
+def _check_monitor(monitor: Monitor) -> list[str]:
+    faults = []
+    if monitor.url not in (EMBEDDED, "off"):
+        faults.append(
+            'monitor.url must be "embedded" or "off"; the address of another Prometheus comes in a later version'
+        )
+    try:
+        read_ttl_s(monitor.retention)
+    except Fault:
+        faults.append("monitor.retention must be a lifetime such as 15d or forever")
+    if not 0.2 <= monitor.scrape_interval_s <= 300:
+        faults.append("monitor.scrape_interval_s must lie in 0.2 to 300")
     return faults
 
 

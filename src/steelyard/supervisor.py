@@ -26,7 +26,7 @@ from steelyard.base.clock import monotonic
 from steelyard.base.errors import SetupFault
 from steelyard.base.metrics_port import SUFFIX
 from steelyard.base.secrets import load_master_key, parse_master_key
-from steelyard.config import Settings, resolve_secret
+from steelyard.config import EMBEDDED, Settings, resolve_secret
 from steelyard.engines import vectors
 from steelyard.engines.catalogue import MODELS
 from steelyard.engines.llama import PROCESS_ENVIRONMENT
@@ -134,6 +134,8 @@ class Supervisor:
                 on_ready(settings)
                 for _ in range(settings.tasks.workers):
                     await self._add(Child("worker"))
+                if settings.monitor.url == EMBEDDED:
+                    await self._add(Child("monitor"))
             follower = asyncio.create_task(self._follow_weights())
             await self._stop.wait()
             follower.cancel()
@@ -262,7 +264,7 @@ class Supervisor:
         if (settings.server.host, settings.server.port, settings.server.workers) != fixed:
             log.warning("host, port and workers take effect at the next start")
         self._settings = settings
-        for child in [one for one in self._children if one.role in ("face", "worker", "gateway")]:
+        for child in [one for one in self._children if one.role in ("face", "worker", "monitor", "gateway")]:
             await self._replace(child)
         log.info("the configuration was reloaded")
 
@@ -271,8 +273,8 @@ class Supervisor:
         old, watcher = child.process, child.watcher
         if watcher is not None:
             watcher.cancel()
-        if child.role in ("face", "worker") and old is not None:
-            # the face owns a named socket, a worker gives back what it has: the successor must come after
+        if child.role in ("face", "worker", "monitor") and old is not None:
+            # a named socket or a store has one owner, a worker gives back what it has: the successor must come after
             await _terminate(old, STOP_TIMEOUT_S)
         await self._spawn(child)
         await self._order(child)
@@ -311,7 +313,7 @@ class Supervisor:
     async def _stop_all(self) -> None:
         children = self._children
         # gateways first: the face still takes their last receipts
-        for group in (("gateway",), ("engine", "vectors", "worker", "face")):
+        for group in (("gateway",), ("engine", "vectors", "worker", "monitor", "face")):
             chosen = [child for child in children if child.role in group]
             for child in chosen:
                 child.is_stopping = True

@@ -46,6 +46,10 @@ class Request:
 REQUESTS: dict[str, list[Request]] = {
     "models": [Request("openai", "GET", prefix + "/models") for prefix in ("/v1", "/compatible-mode/v1")],
     "tokens": [Request("dashscope", "POST", "/api/v1/tokens")],
+    "metrics": [
+        Request("prometheus", "GET", "/prometheus/api/v1/labels"),
+        Request("prometheus", "GET", "/prometheus/federate?match[]=llm_requests_total"),
+    ],
     "batches": [Request("openai", "GET", "/v1/batches"), Request("openai", "GET", "/compatible-mode/v1/batches")],
     "files": [
         Request("openai", "GET", "/v1/files"),
@@ -206,6 +210,7 @@ def check(api: str, answer: httpx.Response, status: int, code: str, native_code:
         "openai": lambda: (body["error"]["code"], code),
         "responses": lambda: (body["error"]["code"], code),
         "dashscope": lambda: (body["code"], native_code),
+        "prometheus": lambda: (body["errorType"], {401: "unauthorized", 403: "forbidden"}[status]),
         "anthropic": lambda: (body["error"]["type"], {401: "authentication_error", 403: "permission_error"}[status]),
     }[api]()
     assert (answer.status_code, found) == (status, expected), json.dumps(body)

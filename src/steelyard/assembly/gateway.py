@@ -7,7 +7,7 @@ from pathlib import Path
 
 import uvicorn
 
-from steelyard.assembly.orders import FACE_SOCKET, Orders
+from steelyard.assembly.orders import FACE_SOCKET, MONITOR_SOCKET, Orders
 from steelyard.assembly.process import (
     BACKLOG,
     DRAIN_S,
@@ -54,7 +54,12 @@ async def run_gateway(orders: Orders) -> None:
     operations = by_path((*DIALECTS, *TASK_OPERATIONS))
     async with Pool() as pool:
         owner = owner_of(get_machine_id(Path(settings.data_dir)), stem_of(orders.boot_id, os.getpid()))
-        face = FaceLink(pool, Origin("face", 80, unix_path=str(settings.run_dir / FACE_SOCKET)), owner)
+        face = FaceLink(
+            pool,
+            Origin("face", 80, unix_path=str(settings.run_dir / FACE_SOCKET)),
+            Origin("monitor", 80, unix_path=str(settings.run_dir / MONITOR_SOCKET)),
+            owner,
+        )
         allowances = Allowances(face)
         admission = Admission(face, Signer(bytes.fromhex(orders.master_key)), settings.server.trusted_proxies)
         core = Core(

@@ -9,8 +9,9 @@ from steelyard.config import Settings
 
 #: A child that ends with this has told a bad set-up in one sentence: starting it again would not help.
 EXIT_SETUP = 78
-#: Where the face listens, in the run directory.
+#: Where these listen, in the run directory.
 FACE_SOCKET = "face.sock"
+MONITOR_SOCKET = "monitor.sock"
 
 
 class Orders(msgspec.Struct, frozen=True):

@@ -26,6 +26,7 @@ OPERATIONS = (
     "embeddings",
     "files",
     "images",
+    "metrics",
     "models",
     "rerank",
     "speech",

@@ -1,6 +1,7 @@
 """The one place that admits: a credential becomes a grant, or the caller is told why not."""
 
 import asyncio
+import base64
 import contextlib
 import hashlib
 from collections import OrderedDict
@@ -201,6 +202,18 @@ def read_credential(headers: dict[bytes, bytes]) -> bytes | None:
         credential = rest.strip() if scheme.lower() == b"bearer" else authorization
         return None if credential.lower() in (b"", b"bearer") else credential
     return headers.get(b"x-api-key", b"").strip() or None
+
+
+def with_bearer(headers: dict[bytes, bytes]) -> dict[bytes, bytes]:
+    """Basic authentication as a bearer's: the password is the key, or the user's name where there is no password."""
+    scheme, _, rest = headers.get(b"authorization", b"").strip().partition(b" ")
+    if scheme.lower() != b"basic":
+        return headers
+    try:
+        user, _, password = base64.b64decode(rest.strip(), validate=True).partition(b":")
+    except ValueError:
+        return headers
+    return headers | {b"authorization": b"Bearer " + (password or user)}
 
 
 def is_placeholder(credential: bytes) -> bool:

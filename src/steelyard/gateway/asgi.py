@@ -22,8 +22,10 @@ from steelyard.dialects import (
     dashscope_models,
     openai_errors,
     openai_models,
+    prometheus_errors,
 )
 from steelyard.dialects.dialect import Operation
+from steelyard.gateway.admission import with_bearer
 from steelyard.gateway.core import Core
 from steelyard.gateway.exchange import Headers
 from steelyard.gateway.face_link import FaceLink
@@ -47,6 +49,8 @@ FACE_PREFIXES = ("/control/v1/", "/metrics", "/errors", "/console", "/static/")
 SESSION_PREFIXES = ("/console",)
 #: Paths that an api key may use too, for its own workspace; the face narrows the answer.
 OWN_WORKSPACE_PREFIXES = ("/control/v1/usage", "/control/v1/requests/")
+#: What the monitor answers: to an admin everything, to an api key what is its workspace's. Basic authentication is taken too.
+MONITOR_PREFIX = "/prometheus/"
 #: What the face answers to any key that is good for the operation.
 FACE_OPERATIONS = {"/api/v1/tokens": "tokens"}
 #: Operations that make tasks.
@@ -179,6 +183,8 @@ class App:
         headers = dict(scope["headers"])
         path = scope["path"]
         request_id = ids.new_request_id()
+        if path.startswith(MONITOR_PREFIX):
+            headers = with_bearer(headers)
         try:
             if path in ("/healthz", "/readyz"):
                 await self._health(path, send)
@@ -251,14 +257,10 @@ class App:
         if _is_public(path):
             return await self._face.relay(scope, headers, body, None, request_id)
         grant = await self._core.admission.identify(headers)
-        if path.startswith(FACE_PREFIXES):
-            # the kind of key decides; a workspace need not be activated to be looked after
-            self._check_control(grant, headers, path, (scope.get("client") or (None,))[0])
-            return await self._relay_once(scope, headers, body, grant, request_id)
         client = (scope.get("client") or (None,))[0]
-        if any(path == start or path.startswith(start + "/") for start, _ in FACE_PATHS):
-            self._check_face_path(grant, headers, path, client)
-            return await self._relay_once(scope, headers, body, grant, request_id)
+        elsewhere = await self._answer_elsewhere(scope, headers, body, grant, request_id)
+        if elsewhere is not None:
+            return elsewhere
         operation = "chat" if path.startswith(RESPONSE_PREFIXES) else FACE_OPERATIONS.get(path, "models")
         self._core.admission.check(grant, operation, headers, client, path)
         if path.startswith(RESPONSE_PREFIXES):
@@ -278,6 +280,26 @@ class App:
         if what is not None:
             raise fault("not_supported", what=what)
         raise fault("path_not_found", detail=_path_hint(path))
+
+    async def _answer_elsewhere(
+        self, scope: Scope, headers: dict[bytes, bytes], body: bytes, grant: Grant, request_id: str
+    ) -> tuple[int, Headers, bytes] | None:
+        """What the face or the monitor answers by its path alone; None where it is another's."""
+        path, client = scope["path"], (scope.get("client") or (None,))[0]
+        if path.startswith(FACE_PREFIXES):
+            # the kind of key decides; a workspace need not be activated to be looked after
+            self._check_control(grant, headers, path, client)
+            return await self._relay_once(scope, headers, body, grant, request_id)
+        if path.startswith(MONITOR_PREFIX):
+            if grant.kind == "admin":
+                self._check_control(grant, headers, path, client)
+            else:
+                self._core.admission.check(grant, "metrics", headers, client, path)
+            return await self._face.relay_to_monitor(scope, headers, body, grant, request_id)
+        if any(path == start or path.startswith(start + "/") for start, _ in FACE_PATHS):
+            self._check_face_path(grant, headers, path, client)
+            return await self._relay_once(scope, headers, body, grant, request_id)
+        return None
 
     async def _relay_once(
         self, scope: Scope, headers: dict[bytes, bytes], body: bytes, grant: Grant, request_id: str
@@ -342,6 +364,7 @@ class App:
 _RENDERERS: tuple[tuple[str | tuple[str, ...], Callable[[Fault, str], tuple[Headers, bytes]]], ...] = (
     (dashscope_errors.PREFIX, dashscope_errors.render),
     (anthropic_messages.PREFIXES, anthropic_errors.render),
+    (MONITOR_PREFIX, prometheus_errors.render),
 )
 
 

@@ -1,4 +1,4 @@
-"""The gateway's way to the face, over its unix socket: key look-ups, changes, replay, and relayed requests.
+"""The gateway's way to the face, over its unix socket: key look-ups, changes, replay, and relayed requests, some of them to the monitor.
 
 With the face gone, known keys go on for a few seconds; then calls are refused, since a deletion could not be heard of.
 """
@@ -35,13 +35,18 @@ FACE_BACK_S = 3.0
 SUPPLY_S = 150.0
 #: The face answers a wait for changes after this long at the latest.
 POLL_WAIT_S = 2.0
+#: A query has two minutes.
+MONITOR_S = 130.0
+#: The monitor starts when calls are answered already.
+MONITOR_BACK_S = 10.0
 #: Hop-by-hop and authentication headers stay here.
 _DROPPED = frozenset(
     {b"host", b"connection", b"keep-alive", b"transfer-encoding", b"te", b"upgrade", b"content-length", b"authorization",
      b"x-api-key", b"expect", b"x-steelyard-principal", b"x-steelyard-client", b"x-steelyard-head"}
 )  # fmt: skip
 _KEPT_ANSWER = frozenset({b"content-type", b"location", b"set-cookie", b"cache-control", b"content-security-policy",
-     b"x-content-type-options", b"referrer-policy", b"retry-after", b"x-frame-options", b"x-should-retry"})  # fmt: skip
+     b"x-content-type-options", b"referrer-policy", b"retry-after", b"x-frame-options", b"x-should-retry",
+     b"content-encoding", b"vary", b"www-authenticate"})  # fmt: skip
 
 
 class Changes(msgspec.Struct, frozen=True):
@@ -63,16 +68,19 @@ class Changes(msgspec.Struct, frozen=True):
 class FaceLink:
     """Implements the ports that the face answers."""
 
-    def __init__(self, pool: Pool, origin: Origin, owner: str) -> None:
+    def __init__(self, pool: Pool, origin: Origin, monitor: Origin, owner: str) -> None:
         self._pool = pool
         self._origin = origin
+        self._monitor = monitor
         #: Under which name this process has leases.
         self._owner = owner
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def _ask(self, path: str, body: Any, timeout_s: float = 10.0) -> Answer:
         try:
-            answer = await self._fetch("POST", path, encode(body), {"Content-Type": "application/json"}, timeout_s)
+            answer = await self._fetch(
+                self._origin, "POST", path, encode(body), {"Content-Type": "application/json"}, timeout_s
+            )
         except PoolError as exc:
             raise fault("stores_unavailable") from exc
         if answer.status not in (200, 404):
@@ -80,13 +88,13 @@ class FaceLink:
         return answer
 
     async def _fetch(
-        self, method: str, path: str, body: bytes, headers: dict[str, str], timeout_s: float = 30.0
+        self, origin: Origin, method: str, path: str, body: bytes, headers: dict[str, str], timeout_s: float = 30.0
     ) -> Answer:
-        """One call; while the face is being replaced, nobody listens for about a second, and that is waited for."""
-        give_up_at = monotonic() + FACE_BACK_S
+        """One call; while a process is being replaced, nobody listens for about a second, and that is waited for."""
+        give_up_at = monotonic() + (MONITOR_BACK_S if origin is self._monitor else FACE_BACK_S)
         while True:
             try:
-                return await self._pool.fetch(self._origin, method, path, body, headers, timeout_s=timeout_s)
+                return await self._pool.fetch(origin, method, path, body, headers, timeout_s=timeout_s)
             except ConnectError:
                 if monotonic() > give_up_at:
                     raise
@@ -285,11 +293,26 @@ class FaceLink:
         target = _target_of(scope)
         passed = self._passed_headers(scope, headers, grant, request_id)
         try:
-            answer = await self._fetch(scope["method"], target, body, passed)
+            answer = await self._fetch(self._origin, scope["method"], target, body, passed)
         except PoolError as exc:
             raise fault("stores_unavailable", detail=" (The control process does not answer.)") from exc
-        kept = [(name, value) for name, value in answer.headers.items() if name in _KEPT_ANSWER]
-        return answer.status, kept, answer.body
+        return _kept(answer)
+
+    async def relay_to_monitor(
+        self, scope: dict[str, Any], headers: dict[bytes, bytes], body: bytes, grant: Grant, request_id: str
+    ) -> tuple[int, Headers, bytes]:
+        """A request that the monitor answers; see `relay`."""
+        passed = self._passed_headers(scope, headers, grant, request_id)
+        try:
+            answer = await self._fetch(self._monitor, scope["method"], _target_of(scope), body, passed, MONITOR_S)
+        except PoolError as exc:
+            raise fault("stores_unavailable", detail=" (The monitor does not answer.)") from exc
+        return _kept(answer)
+
+
+def _kept(answer: Answer) -> tuple[int, Headers, bytes]:
+    kept = [(name, value) for name, value in answer.headers.items() if name in _KEPT_ANSWER]
+    return answer.status, kept, answer.body
 
 
 def _target_of(scope: dict[str, Any]) -> str:

@@ -83,6 +83,11 @@ class Growing:
         """The time of the oldest samples."""
         return int(self._times[0]) if self._count else None
 
+    def reaches(self, start_ms: int, end_ms: int) -> bool:
+        """Whether there are samples at such a time."""
+        oldest, newest = self.oldest_ms, self.newest_ms
+        return oldest is not None and newest is not None and oldest <= end_ms and newest >= start_ms
+
     def append(self, labels: tuple[Labels, ...], at_ms: int, values: Floats) -> int:
         """Adds a sample of each series; series that were there before and are not now have ended. How many are new.
 

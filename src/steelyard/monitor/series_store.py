@@ -1,6 +1,7 @@
 """The time-series store: the newest hours in memory behind an append log, older ones in blocks of a SQLite file."""
 
 import sqlite3
+import threading
 import zlib
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -48,9 +49,10 @@ def _by_window(
 
 
 class SeriesStore:
-    """Implements `promql.context.Samples`."""
+    """Implements `promql.context.Samples`. May be asked from several threads."""
 
     def __init__(self, directory: Path, *, max_series: int = 1_000_000) -> None:
+        self._lock = threading.RLock()
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._max_series = max_series
         self._heads: dict[str, Growing] = {}
@@ -96,6 +98,10 @@ class SeriesStore:
             TooManySeries: there would be more than may be.
             OSError: the disk takes no more; nothing was taken.
         """
+        with self._lock:
+            return self._append(source, labels, at_ms, values)
+
+    def _append(self, source: str, labels: tuple[Labels, ...], at_ms: int, values: Floats) -> int:
         head = self._heads.get(source)
         if head is None:
             head = self._heads[source] = Growing()
@@ -109,10 +115,15 @@ class SeriesStore:
 
     def flush(self) -> None:
         """Everything taken survives the machine."""
-        self._log.flush()
+        with self._lock:
+            self._log.flush()
 
     def settle(self, now_ms: int) -> int:
         """Moves whole blocks from memory to the file; how many."""
+        with self._lock:
+            return self._settle(now_ms)
+
+    def _settle(self, now_ms: int) -> int:
         before_ms = (now_ms - LATE_MS) // BLOCK_MS * BLOCK_MS
         parts = [(source, part) for source, head in self._heads.items() if (part := head.cut(before_ms)) is not None]
         if not parts:
@@ -143,10 +154,32 @@ class SeriesStore:
 
     def forget(self, before_ms: int) -> None:
         """Removes blocks that ended before a time."""
-        self._blocks.execute("DELETE FROM block WHERE end_ms < ?", (before_ms,))
+        with self._lock:
+            self._blocks.execute("DELETE FROM block WHERE end_ms < ?", (before_ms,))
 
     def select(self, matchers: tuple[Matcher, ...], start_ms: int, end_ms: int) -> list[Cohort]:
         """See `promql.context.Samples`."""
+        with self._lock:
+            return self._select(matchers, start_ms, end_ms)
+
+    def list_series(self, matchers: tuple[Matcher, ...], start_ms: int, end_ms: int) -> set[Labels]:
+        """The series that match and may have samples in a time: what a block of that time knows of."""
+        with self._lock:
+            rows = self._blocks.execute(
+                "SELECT id FROM block WHERE end_ms >= ? AND start_ms <= ?", (start_ms, end_ms)
+            ).fetchall()
+            known = [self._block(number)[0] for (number,) in rows]
+            known += [tuple(head.labels) for head in self._heads.values() if head.reaches(start_ms, end_ms)]
+            return {labels[row] for labels in known for row in choose(labels, matchers)}
+
+    def bounds_ms(self) -> tuple[int, int]:
+        """The times of the oldest and the newest sample in memory; (0, 0) where there is none."""
+        with self._lock:
+            oldest = [head.oldest_ms for head in self._heads.values() if head.oldest_ms is not None]
+            newest = [head.newest_ms for head in self._heads.values() if head.newest_ms is not None]
+        return (min(oldest), max(newest)) if oldest and newest else (0, 0)
+
+    def _select(self, matchers: tuple[Matcher, ...], start_ms: int, end_ms: int) -> list[Cohort]:
         parts: dict[str, list[tuple[tuple[Labels, ...], Block]]] = {}
         rows = self._blocks.execute(
             "SELECT id, source FROM block WHERE end_ms >= ? AND start_ms <= ? ORDER BY source, start_ms",
@@ -187,5 +220,6 @@ class SeriesStore:
 
     def close(self) -> None:
         """Everything taken is on disk."""
-        self._log.close()
-        self._blocks.close()
+        with self._lock:
+            self._log.close()
+            self._blocks.close()

@@ -52,6 +52,8 @@ class Result:
     steps: Times
     warnings: tuple[str, ...]
     infos: tuple[str, ...]
+    #: How many samples were held for it.
+    samples: int = 0
 
 
 def query_instant(
@@ -103,7 +105,7 @@ def _query(node: Node, context: Context, steps: Times) -> Result:
         value = _Evaluation(context).of(node, steps)
         if isinstance(value, Vector):
             value = _ordered(node, finish_names(_there(value)), context)
-    return Result(value, steps, tuple(context.warnings), tuple(context.infos))
+    return Result(value, steps, tuple(context.warnings), tuple(context.infos), context.count)
 
 
 def _there(vector: Vector) -> Vector:

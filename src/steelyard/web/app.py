@@ -48,6 +48,9 @@ def build_app(
         get_admin(request)
         return PlainTextResponse(await exposition.render(), media_type="text/plain; version=0.0.4")
 
+    async def own_metrics(_: Request) -> Response:
+        return PlainTextResponse(await exposition.render(), media_type="text/plain; version=0.0.4")
+
     routes: list[BaseRoute] = [
         *internal.routes(),
         *control.routes(),
@@ -57,6 +60,8 @@ def build_app(
         *status.routes(),
         *(route for one in media for route in one.routes()),
         Route("/metrics", guarded(metrics)),
+        # for the monitor, over the private socket alone
+        Route("/internal/metrics", own_metrics),
     ]
     app = Starlette(
         routes=routes,

@@ -1,0 +1,112 @@
+"""Scraping: a target's exposition becomes samples, with `up` and the scrape's own series. Source: prometheus.md 2.3."""
+
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from steelyard.base.clock import monotonic, now_us
+from steelyard.monitor.cohorts import OutOfOrder
+from steelyard.monitor.exposition_format import Exposed, MalformedText, Metadata, Reader
+from steelyard.monitor.series_store import SeriesStore, TooManySeries
+from steelyard.promql.labels import NAME, Labels, make_labels
+
+log = logging.getLogger("steelyard.monitor")
+
+UNKNOWN, UP, DOWN = "unknown", "up", "down"
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What a target answered."""
+
+    body: bytes
+    content_type: str = ""
+
+
+#: Asks a target for its metrics; raises OSError where it does not answer.
+Fetch = Callable[[], Awaitable[Page]]
+
+
+@dataclass(slots=True)
+class Health:
+    """How a target was at the last scrape."""
+
+    state: str = UNKNOWN
+    error: str = ""
+    scraped_us: int = 0
+    took_s: float = 0.0
+
+
+class Target:
+    """One target, scraped again and again.
+
+    Args:
+        labels: added to every series; an exposed label of the same name becomes `exported_NAME`.
+    """
+
+    def __init__(self, job: str, instance: str, url: str, fetch: Fetch, *, interval_s: float, timeout_s: float) -> None:
+        self.job = job
+        self.labels = {"instance": instance, "job": job}
+        self.url = url
+        self.interval_s = interval_s
+        self.timeout_s = timeout_s
+        self.health = Health()
+        self.families: dict[str, Metadata] = {}
+        self._fetch = fetch
+        self._reader = Reader()
+        self._source = f"scrape:{job}:{instance}"
+        self._finished: dict[Labels, Labels] = {}
+        self._known: set[Labels] = set()
+
+    def __repr__(self) -> str:
+        return f"<Target {self.job} {self.labels['instance']} {self.health.state}>"
+
+    async def scrape(self, store: SeriesStore) -> None:
+        """Asks once and stores what came; what does not come leaves `up 0`, and its series end."""
+        at_ms, began = now_us() // 1000, monotonic()
+        try:
+            page = await self._fetch()
+            exposed, error = self._reader.read(page.body, page.content_type), ""
+        except (OSError, MalformedText) as exc:
+            exposed, error = Exposed(), str(exc)
+        took_s = monotonic() - began
+        self.health = Health(DOWN if error else UP, error, at_ms * 1000, took_s)
+        if exposed.families:
+            self.families = exposed.families
+        labels, values = self._finish(exposed, took_s, is_up=not error)
+        try:
+            store.append(self._source, labels, at_ms, values)
+        except (OutOfOrder, TooManySeries, OSError) as exc:
+            self.health.error = str(exc)
+            log.warning("a scrape of %s was not stored: %s", self.job, exc)
+
+    def _finish(self, exposed: Exposed, took_s: float, *, is_up: bool) -> tuple[tuple[Labels, ...], "np.ndarray[tuple[int], np.dtype[np.float64]]"]:  # fmt: skip
+        """The target's labels put to every series, and the scrape's own series put to the target's."""
+        rows: dict[Labels, float] = {}
+        for one, value in zip(exposed.labels, exposed.values, strict=True):
+            finished = self._finished.get(one)
+            if finished is None:
+                finished = self._finished[one] = self._relabel(one)
+            # told twice: the first counts
+            rows.setdefault(finished, value)
+        fresh = rows.keys() - self._known
+        self._known = set(rows)
+        if len(self._finished) > 2 * len(rows) + 1000:
+            self._finished = {one: made for one, made in self._finished.items() if made in self._known}
+        count = float(len(exposed.labels))
+        own = {
+            "up": float(is_up),
+            "scrape_duration_seconds": took_s,
+            "scrape_samples_scraped": count,
+            "scrape_samples_post_metric_relabeling": count,
+            "scrape_series_added": float(len(fresh)),
+        }
+        for name, value in own.items():
+            rows[make_labels({NAME: name, **self.labels})] = value
+        return tuple(rows), np.array(list(rows.values()))
+
+    def _relabel(self, labels: Labels) -> Labels:
+        pairs = {f"exported_{name}" if name in self.labels else name: value for name, value in labels}
+        return make_labels(pairs | self.labels)

@@ -1,0 +1,445 @@
+"""Prometheus' HTTP API under /prometheus, in the monitor process. The gateway has admitted whoever asks. Source: prometheus.md 1."""
+
+import contextlib
+import functools
+import os
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+import steelyard
+from steelyard.base.clock import now_us
+from steelyard.base.errors import Fault, fault
+from steelyard.base.jsondoor import encode
+from steelyard.dialects import prometheus_errors
+from steelyard.monitor.exposition_format import Metadata
+from steelyard.monitor.federation import render_newest
+from steelyard.monitor.questions import TIMEOUT_S, Questions, View
+from steelyard.monitor.scraper import DOWN, Target
+from steelyard.monitor.series_store import SeriesStore
+from steelyard.monitor.statistics import describe_store
+from steelyard.promql.answers import notes_of, show_result
+from steelyard.promql.context import LOOKBACK_MS
+from steelyard.promql.engine import MAX_POINTS, Result
+from steelyard.promql.errors import BAD_DATA, CANCELED, EXECUTION, INTERNAL, TIMEOUT, QueryError
+from steelyard.promql.labels import NAME, Labels, get
+from steelyard.promql.nodes import Range, Subquery, Text, unwrap
+from steelyard.promql.printer import show_query
+from steelyard.promql.tree import show_tree
+from steelyard.web.principal import get_principal
+from steelyard.web.prometheus_forms import Parameters, read_parameters, refuse
+
+PREFIX = "/prometheus"
+API = PREFIX + "/api/v1"
+#: Grafana switches features on it: what of 3.x is here.
+VERSION = "3.1.0"
+STATUS = {BAD_DATA: 400, EXECUTION: 422, TIMEOUT: 503, CANCELED: 499, INTERNAL: 500}
+ALL_MS = 2**62
+TRUNCATED = "results truncated due to limit"
+TARGET_STATES = ("", "any", "active", "dropped")
+RULE_TYPES = ("", "alert", "record")
+#: Prometheus writes a name that a path cannot hold with this before it.
+_ESCAPED_NAME = "U__"
+_CORS = {
+    "access-control-allow-headers": "Accept, Authorization, Content-Type, Origin",
+    "access-control-allow-methods": "GET, POST, OPTIONS",
+    "access-control-allow-origin": "*",
+    "access-control-expose-headers": "Date",
+}
+
+
+@dataclass(slots=True)
+class Told:
+    """What an endpoint answers."""
+
+    data: Any
+    warnings: list[str] = field(default_factory=list)
+    infos: list[str] = field(default_factory=list)
+
+
+Endpoint = Callable[[Request, Parameters], Awaitable[Told]]
+
+
+def read_view(request: Request, parameters: Parameters) -> View:
+    """Who looks: an admin at everything, all others at their own workspace."""
+    grant = get_principal(request)
+    if grant.kind != "admin" and not grant.workspace:
+        # the label's being empty is what the platform's own series have
+        raise fault("admin_key_required")
+    timeout_ms = parameters.duration_ms("timeout", int(TIMEOUT_S * 1000))
+    lookback_ms = parameters.duration_ms("lookback_delta", LOOKBACK_MS)
+    if lookback_ms <= 0:
+        raise refuse("lookback_delta", "must be positive")
+    return View(
+        workspace=None if grant.kind == "admin" else grant.workspace,
+        timeout_s=min(max(timeout_ms / 1000, 0.0), TIMEOUT_S),
+        lookback_ms=lookback_ms,
+    )
+
+
+def told(endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
+    """Wraps an endpoint: what it tells, and how it refuses, in Prometheus' envelope."""
+
+    @functools.wraps(endpoint)
+    async def wrapped(request: Request) -> Response:
+        if request.method == "OPTIONS":
+            return Response(status_code=204, headers=_CORS)
+        try:
+            found = await endpoint(request, await read_parameters(request))
+        except QueryError as exc:
+            return _json({"status": "error", "errorType": exc.kind, "error": str(exc)}, STATUS[exc.kind])
+        except OSError as exc:
+            return _json({"status": "error", "errorType": INTERNAL, "error": str(exc)}, 500)
+        except Fault as failure:
+            headers, answer = prometheus_errors.render(failure, request.headers.get("x-request-id", ""))
+            return Response(answer, failure.status, {name.decode(): value.decode() for name, value in headers})
+        body: dict[str, Any] = {"status": "success", "data": found.data}
+        if found.warnings:
+            body["warnings"] = found.warnings
+        if found.infos:
+            body["infos"] = found.infos
+        return _json(body, 200)
+
+    return wrapped
+
+
+def _json(body: dict[str, Any], status: int) -> Response:
+    return Response(encode(body), status, _CORS, "application/json")
+
+
+def _cut(rows: list[Any], limit: int) -> Told:
+    return Told(rows[:limit], [TRUNCATED]) if 0 < limit < len(rows) else Told(rows)
+
+
+class PrometheusApi:
+    """The handlers."""
+
+    def __init__(self, store: SeriesStore, questions: Questions, targets: list[Target], *, retention: str) -> None:
+        self._store = store
+        self._questions = questions
+        self._targets = targets
+        self._retention = retention
+        self._started = datetime.now(UTC)
+
+    def app(self) -> Starlette:
+        """The application of the monitor process."""
+        both, one = ["GET", "POST", "OPTIONS"], ["GET", "OPTIONS"]
+        endpoints: tuple[tuple[str, Endpoint, list[str]], ...] = (
+            ("/query", self.query, both),
+            ("/query_range", self.query_range, both),
+            ("/query_exemplars", self.query_exemplars, both),
+            ("/format_query", self.format_query, both),
+            ("/parse_query", self.parse_query, both),
+            ("/series", self.series, both),
+            ("/labels", self.labels, both),
+            ("/label/{name}/values", self.label_values, one),
+            ("/metadata", self.metadata, one),
+            ("/targets", self.targets, one),
+            ("/targets/metadata", self.targets_metadata, one),
+            ("/rules", self.rules, one),
+            ("/alerts", self.alerts, one),
+            ("/alertmanagers", self.alertmanagers, one),
+            ("/status/buildinfo", self.buildinfo, one),
+            ("/status/runtimeinfo", self.runtimeinfo, one),
+            ("/status/flags", self.flags, one),
+            ("/status/config", self.config, one),
+            ("/status/tsdb", self.tsdb, one),
+            ("/status/walreplay", self.walreplay, one),
+            ("/features", self.features, one),
+            ("/notifications", self.notifications, one),
+        )
+        return Starlette(
+            routes=[
+                *(Route(API + path, told(endpoint), methods=methods) for path, endpoint, methods in endpoints),
+                Route(PREFIX + "/federate", self.federate),
+                *(Route(f"{PREFIX}/-/{name}", _well, methods=["GET", "HEAD"]) for name in ("healthy", "ready")),
+            ],
+            middleware=[Middleware(GZipMiddleware, minimum_size=1000, compresslevel=1)],
+            exception_handlers={HTTPException: _plain_error},
+        )
+
+    # queries
+
+    async def query(self, request: Request, parameters: Parameters) -> Told:
+        """An expression at one time."""
+        began = time.perf_counter()
+        at_ms = parameters.time_ms("time", now_us() // 1000, is_told=True)
+        view, limit = read_view(request, parameters), parameters.count("limit")
+        result = await self._questions.ask_instant(parameters.query(), at_ms, view)
+        return _tell(result, parameters, began, limit, is_range=False)
+
+    async def query_range(self, request: Request, parameters: Parameters) -> Told:
+        """An expression at the steps of a time."""
+        began = time.perf_counter()
+        start_ms, end_ms = parameters.time_ms("start"), parameters.time_ms("end")
+        if end_ms < start_ms:
+            raise refuse("end", "end timestamp must not be before start time")
+        step_ms = parameters.duration_ms("step")
+        if step_ms <= 0:
+            words = "zero or negative query resolution step widths are not accepted. Try a positive integer"
+            raise refuse("step", words)
+        if (end_ms - start_ms) // step_ms > MAX_POINTS:
+            words = "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)"
+            raise QueryError(words, BAD_DATA)
+        view, limit, node = read_view(request, parameters), parameters.count("limit"), parameters.query()
+        kind = {Text: "string", Range: "range vector", Subquery: "range vector"}.get(type(unwrap(node)))
+        if kind is not None:
+            raise refuse("query", f'invalid expression type "{kind}" for range query, must be Scalar or instant Vector')
+        result = await self._questions.ask_range(node, start_ms, end_ms, step_ms, view)
+        return _tell(result, parameters, began, limit, is_range=True)
+
+    async def query_exemplars(self, _: Request, parameters: Parameters) -> Told:
+        """Exemplars are read over and not kept; what is asked is checked all the same."""
+        parameters.query()
+        parameters.time_ms("start", 0, is_told=True)
+        parameters.time_ms("end", ALL_MS, is_told=True)
+        return Told([])
+
+    async def format_query(self, _: Request, parameters: Parameters) -> Told:
+        """An expression as it is written best."""
+        return Told(show_query(parameters.query()))
+
+    async def parse_query(self, _: Request, parameters: Parameters) -> Told:
+        """An expression as a tree."""
+        return Told(show_tree(parameters.query()))
+
+    # what there is
+
+    async def series(self, request: Request, parameters: Parameters) -> Told:
+        """Label sets."""
+        found = await self._list(request, parameters, is_needed=True)
+        return _cut([dict(labels) for labels in found], parameters.count("limit"))
+
+    async def labels(self, request: Request, parameters: Parameters) -> Told:
+        """Names of labels."""
+        found = await self._list(request, parameters)
+        return _cut(sorted({name for labels in found for name, _ in labels}), parameters.count("limit"))
+
+    async def label_values(self, request: Request, parameters: Parameters) -> Told:
+        """Values of a label."""
+        name = _unescape_name(request.path_params["name"])
+        found = await self._list(request, parameters)
+        values = {get(labels, name) for labels in found} - {""}
+        return _cut(sorted(values), parameters.count("limit"))
+
+    async def _list(self, request: Request, parameters: Parameters, *, is_needed: bool = False) -> list[Labels]:
+        selectors = parameters.selectors(is_needed=is_needed)
+        start_ms = parameters.time_ms("start", -ALL_MS, is_told=True)
+        end_ms = parameters.time_ms("end", ALL_MS, is_told=True)
+        return await self._questions.list_series(selectors, start_ms, end_ms, read_view(request, parameters))
+
+    async def metadata(self, request: Request, parameters: Parameters) -> Told:
+        """What families are, those of which one sees series."""
+        view = read_view(request, parameters)
+        limit = parameters.count("limit", -1, "limit must be a number") if parameters.text("limit") else -1
+        most = parameters.count("limit_per_metric", -1) if parameters.text("limit_per_metric") else -1
+        wanted = parameters.text("metric")
+        seen = None if view.workspace is None else await self._questions.list_series([], -ALL_MS, ALL_MS, view)
+        names = None if seen is None else {get(labels, NAME) for labels in seen}
+        found: dict[str, list[dict[str, str]]] = {}
+        for target in self._targets:
+            for family, one in target.families.items():
+                if (wanted and family != wanted) or (names is not None and not _is_of(family, names)):
+                    continue
+                shown = {"type": one.kind, "unit": one.unit, "help": one.help}
+                entries = found.setdefault(family, [])
+                if shown not in entries and (most < 0 or len(entries) < most):
+                    entries.append(shown)
+        return Told(dict(list(found.items())[:limit]) if limit >= 0 else found)
+
+    # what is watched
+
+    async def targets(self, request: Request, parameters: Parameters) -> Told:
+        """The platform's own targets are the admin's."""
+        state, view = parameters.text("state"), read_view(request, parameters)
+        if state not in TARGET_STATES:
+            raise refuse("state", f'not supported value "{state[:40]}"')
+        seen = self._targets if view.workspace is None and state != "dropped" else []
+        pool = parameters.text("scrapePool")
+        active = [_show_target(one) for one in seen if pool in ("", one.job)]
+        return Told({"activeTargets": active, "droppedTargets": [], "droppedTargetCounts": {}})
+
+    async def targets_metadata(self, request: Request, parameters: Parameters) -> Told:
+        """What each target says of its families."""
+        view, limit = read_view(request, parameters), parameters.count("limit")
+        wanted = parameters.text("metric")
+        rows = [
+            {"target": target.labels, "metric": family, **_show_family(one)}
+            for target in (self._targets if view.workspace is None else [])
+            for family, one in target.families.items()
+            if wanted in ("", family)
+        ]
+        return _cut(rows, limit)
+
+    async def rules(self, request: Request, parameters: Parameters) -> Told:
+        """No rules are loaded in this version."""
+        read_view(request, parameters)
+        if parameters.text("type") not in RULE_TYPES:
+            raise refuse("type", f'not supported value "{parameters.text("type")[:40]}"')
+        return Told({"groups": []})
+
+    async def alerts(self, request: Request, parameters: Parameters) -> Told:
+        """No rules, so no alerts."""
+        read_view(request, parameters)
+        return Told({"alerts": []})
+
+    async def alertmanagers(self, request: Request, parameters: Parameters) -> Told:
+        """None is told of alerts."""
+        read_view(request, parameters)
+        return Told({"activeAlertmanagers": [], "droppedAlertmanagers": []})
+
+    # the server itself
+
+    async def buildinfo(self, _: Request, _parameters: Parameters) -> Told:
+        """Without `features`: with it, Grafana would take us for another server."""
+        return Told(
+            {"version": VERSION, "revision": f"steelyard-{steelyard.__version__}", "branch": "", "buildUser": "", "buildDate": "", "goVersion": ""}
+        )  # fmt: skip
+
+    async def runtimeinfo(self, _: Request, _parameters: Parameters) -> Told:
+        """Names are of the Go server; what has no counterpart here is empty."""
+        return Told(
+            {
+                "startTime": _stamp(self._started), "CWD": "", "hostname": "", "serverTime": _stamp(datetime.now(UTC)),
+                "reloadConfigSuccess": True, "lastConfigTime": _stamp(self._started), "corruptionCount": 0,
+                "goroutineCount": 0, "GOMAXPROCS": os.cpu_count() or 1, "GOMEMLIMIT": 0, "GOGC": "", "GODEBUG": "",
+                "storageRetention": self._retention,
+            }
+        )  # fmt: skip
+
+    async def flags(self, _: Request, _parameters: Parameters) -> Told:
+        """As the Go server's command line would have them."""
+        return Told(
+            {
+                "query.lookback-delta": f"{LOOKBACK_MS // 60_000}m",
+                "query.timeout": f"{TIMEOUT_S / 60:.0f}m",
+                "storage.tsdb.retention.time": self._retention,
+                "web.enable-remote-write-receiver": "false",
+            }
+        )
+
+    async def config(self, request: Request, parameters: Parameters) -> Told:
+        """What is scraped, as the Go server's file would say it, for an admin."""
+        view = read_view(request, parameters)
+        lines = ["scrape_configs:"] if self._targets else []
+        for one in self._targets if view.workspace is None else []:
+            lines += [f"- job_name: {one.job}", f"  scrape_interval: {one.interval_s:g}s"]
+        return Told({"yaml": "\n".join([*lines, ""]) if view.workspace is None else ""})
+
+    async def tsdb(self, request: Request, parameters: Parameters) -> Told:
+        """What the store has, and which labels make it large; a workspace is told of its own series."""
+        view, limit = read_view(request, parameters), parameters.count("limit", 10) or 10
+        oldest_ms, newest_ms = self._store.bounds_ms()
+        seen = await self._questions.list_series([], oldest_ms, newest_ms, view) if newest_ms else []
+        return Told(describe_store(seen, oldest_ms, newest_ms, limit))
+
+    async def walreplay(self, _: Request, _parameters: Parameters) -> Told:
+        """Nobody is answered before the log is read."""
+        return Told({"min": 0, "max": 0, "current": 0})
+
+    async def features(self, _: Request, _parameters: Parameters) -> Told:
+        """What of the Go server's switches is on."""
+        return Told({"promql": {"experimental_functions": False, "delayed_name_removal": False, "at_modifier": True}})
+
+    async def notifications(self, _: Request, _parameters: Parameters) -> Told:
+        """What an operator should know: targets that are down."""
+        return Told(
+            [
+                {"text": f"The target {one.job} is down: {one.health.error}", "date": _stamp(_time_of(one)), "active": True}
+                for one in self._targets
+                if one.health.state == DOWN
+            ]
+        )  # fmt: skip
+
+    async def federate(self, request: Request) -> Response:
+        """The newest samples of what is selected, in the text format."""
+        try:
+            parameters = await read_parameters(request)
+            selectors = parameters.selectors()
+            if not selectors:
+                return PlainTextResponse("", media_type="text/plain; version=0.0.4")
+            view = read_view(request, parameters)
+            newest = await self._questions.newest(selectors, now_us() // 1000, view)
+        except QueryError as exc:
+            return PlainTextResponse(str(exc).removeprefix('invalid parameter "match[]": '), STATUS[exc.kind])
+        return PlainTextResponse(render_newest(newest), media_type="text/plain; version=0.0.4")
+
+
+def _tell(result: Result, parameters: Parameters, began: float, limit: int, *, is_range: bool) -> Told:
+    shown, is_cut = show_result(result, is_range=is_range, limit=limit)
+    if parameters.text("stats"):
+        took_s = time.perf_counter() - began
+        timings = {"evalTotalTime": took_s, "resultSortTime": 0, "queryPreparationTime": 0, "innerEvalTime": took_s, "execQueueTime": 0, "execTotalTime": took_s}  # fmt: skip
+        shown["stats"] = {
+            "timings": timings,
+            "samples": {"totalQueryableSamples": result.samples, "peakSamples": result.samples},
+        }
+    warnings = notes_of(result.warnings, "warning")
+    return Told(shown, [*warnings, TRUNCATED] if is_cut else warnings, notes_of(result.infos, "info"))
+
+
+def _unescape_name(name: str) -> str:
+    """`U__http_2e_code` is `http.code`."""
+    if not name.startswith(_ESCAPED_NAME):
+        return name
+    parts = name.removeprefix(_ESCAPED_NAME).replace("__", "\0").split("_")
+    text = parts[0]
+    for number, part in enumerate(parts[1:], start=1):
+        if number % 2:
+            with contextlib.suppress(ValueError, OverflowError):
+                text += chr(int(part, 16))
+        else:
+            text += part
+    return text.replace("\0", "_")
+
+
+def _is_of(family: str, names: set[str]) -> bool:
+    return any(family + suffix in names for suffix in ("", "_total", "_count", "_bucket", "_sum", "_info", "_created"))
+
+
+def _show_family(one: Metadata) -> dict[str, str]:
+    return {"type": one.kind, "help": one.help, "unit": one.unit}
+
+
+def _show_target(one: Target) -> dict[str, Any]:
+    return {
+        "discoveredLabels": {"__address__": one.labels["instance"], "job": one.job},
+        "labels": one.labels,
+        "scrapePool": one.job,
+        "scrapeUrl": one.url,
+        "globalUrl": one.url,
+        "lastError": one.health.error,
+        "lastScrape": _stamp(_time_of(one)),
+        "lastScrapeDuration": one.health.took_s,
+        "health": one.health.state,
+        "scrapeInterval": f"{one.interval_s:g}s",
+        "scrapeTimeout": f"{one.timeout_s:g}s",
+    }
+
+
+def _time_of(one: Target) -> datetime:
+    return datetime.fromtimestamp(one.health.scraped_us / 1e6, UTC)
+
+
+def _stamp(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%f") + "000Z"
+
+
+async def _well(_: Request) -> Response:
+    return PlainTextResponse("Prometheus Server is Healthy.\n")
+
+
+async def _plain_error(_: Request, exc: Exception) -> Response:
+    assert isinstance(exc, HTTPException)
+    texts = {404: "404 page not found\n", 405: "Method Not Allowed\n"}
+    return PlainTextResponse(texts.get(exc.status_code, exc.detail), exc.status_code)
