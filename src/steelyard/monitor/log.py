@@ -3,6 +3,7 @@
 A record is its length, its check sum and its bytes; what is cut off at the end was never acknowledged. Each segment can be read by itself.
 """
 
+import errno
 import os
 import struct
 import zlib
@@ -41,6 +42,8 @@ class Log:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._file: IO[bytes] | None = None
         self._told: dict[str, tuple[Labels, ...]] = {}
+        #: Bytes of the segment, whole records all.
+        self._size = 0
 
     def append(self, source: str, labels: tuple[Labels, ...], at_ms: int, values: Floats) -> None:
         """Writes samples; they survive this process.
@@ -53,8 +56,19 @@ class Log:
         told = self._told.get(source)
         is_new = told is not labels and told != labels
         body = _encode(Scrape(source, at_ms, np.ascontiguousarray(values).tobytes(), labels if is_new else ()))
-        file.write(_HEAD.pack(len(body), zlib.crc32(body)) + body)
+        self._write(file, _HEAD.pack(len(body), zlib.crc32(body)) + body)
         self._told[source] = labels
+
+    def _write(self, file: IO[bytes], record: bytes) -> None:
+        """All of a record or none of it: what stands behind half a one could not be read again."""
+        try:
+            taken = file.write(record)
+            if taken != len(record):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError:
+            os.ftruncate(file.fileno(), self._size)
+            raise
+        self._size += len(record)
 
     def flush(self) -> None:
         """Everything written is on the disk."""
@@ -67,6 +81,7 @@ class Log:
             number = max((int(path.stem) for path in self.segments()), default=0) + 1
             self._file = (self._directory / f"{number:08}{SUFFIX}").open("ab", buffering=0)
             self._told.clear()
+            self._size = 0
         return self._file
 
     def roll(self) -> list[Path]:

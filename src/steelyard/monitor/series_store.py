@@ -1,7 +1,9 @@
 """The time-series store: the newest hours in memory behind an append log, older ones in blocks of a SQLite file."""
 
+import logging
 import sqlite3
 import threading
+import time
 import zlib
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -16,6 +18,8 @@ from steelyard.monitor.log import Log
 from steelyard.promql.labels import Labels
 from steelyard.promql.nodes import Matcher
 from steelyard.promql.values import Cohort, Floats, Times
+
+log = logging.getLogger("steelyard.monitor")
 
 BLOCK_MS = 7_200_000
 #: A block is written once it is this much older than its end: what comes late still goes in.
@@ -48,6 +52,26 @@ def _by_window(
             yield source, tuple(labels[row] for row in rows), times[columns], np.ascontiguousarray(piece[rows])
 
 
+def _open_blocks(path: Path) -> sqlite3.Connection:
+    """The file of blocks; one that is none any more is set aside, since monitoring goes on without the past."""
+    blocks = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+    try:
+        blocks.execute("PRAGMA journal_mode=WAL")
+        blocks.execute("PRAGMA synchronous=FULL")
+        blocks.executescript(_SCHEMA)
+    except sqlite3.OperationalError:
+        # a full disk, or a lock: what is there is good
+        blocks.close()
+        raise
+    except sqlite3.DatabaseError as exc:
+        blocks.close()
+        aside = path.with_suffix(f".damaged-{time.time_ns()}")
+        path.rename(aside)
+        log.error("the blocks of samples are damaged (%s); they were set aside as %s", exc, aside.name)
+        return _open_blocks(path)
+    return blocks
+
+
 class SeriesStore:
     """Implements `promql.context.Samples`. May be asked from several threads."""
 
@@ -58,10 +82,7 @@ class SeriesStore:
         self._heads: dict[str, Growing] = {}
         self._cache: OrderedDict[int, tuple[tuple[Labels, ...], Block]] = OrderedDict()
         self._cached_bytes = 0
-        self._blocks = sqlite3.connect(directory / "blocks.db", check_same_thread=False, isolation_level=None)
-        self._blocks.execute("PRAGMA journal_mode=WAL")
-        self._blocks.execute("PRAGMA synchronous=FULL")
-        self._blocks.executescript(_SCHEMA)
+        self._blocks = _open_blocks(directory / "blocks.db")
         self._log = Log(directory / "log")
         written_ms = self._written_until()
         for source, labels, at_ms, values in self._log.replay():
@@ -135,15 +156,16 @@ class SeriesStore:
             for column, at_ms in enumerate(times.tolist()):
                 self._log.append(source, labels, at_ms, values[:, column])
         self._log.flush()
-        self._blocks.execute("BEGIN IMMEDIATE")
         pieces = [piece for source, part in parts for piece in _by_window(source, *part)]
-        for source, labels, times, values in pieces:
-            told = zlib.compress(msgspec.json.encode(labels), 6)
-            row = (source, int(times[0]), int(times[-1]), told, encode(times, values))
-            self._blocks.execute(
-                "INSERT INTO block (source, start_ms, end_ms, labels, data) VALUES (?, ?, ?, ?, ?)", row
-            )
-        self._blocks.execute("COMMIT")
+        # commits, or takes all of it back
+        with self._blocks:
+            self._blocks.execute("BEGIN IMMEDIATE")
+            for source, labels, times, values in pieces:
+                told = zlib.compress(msgspec.json.encode(labels), 6)
+                row = (source, int(times[0]), int(times[-1]), told, encode(times, values))
+                self._blocks.execute(
+                    "INSERT INTO block (source, start_ms, end_ms, labels, data) VALUES (?, ?, ?, ?, ?)", row
+                )
         for path in old:
             path.unlink()
         for head in self._heads.values():

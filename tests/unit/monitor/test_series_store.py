@@ -2,6 +2,7 @@
 
 import os
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -181,3 +182,37 @@ def test_killed_while_writing(tmp_path: Path, kills: int) -> None:
     assert all(value == float(at) for (_, at), value in found.items())
     assert len(found) == 50 * len(times)
     store.close()
+
+
+def test_full_disk_leaves_no_half_record(tmp_path: Path) -> None:
+    """What did not fit is refused whole; what is taken once there is room again is read again."""
+    store = SeriesStore(tmp_path)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    labels, taken, at_ms = series(*range(50)), [], START
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        for at_ms in range(START, START + 1_000_000, 1000):
+            store.append("a", labels, at_ms, np.full(50, float(at_ms)))
+            taken.append(at_ms)
+        pytest.fail("the disk never was full")
+    except OSError:
+        pass
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    store.append("a", labels, at_ms, np.full(50, float(at_ms)))
+    store.close()
+    again = SeriesStore(tmp_path)
+    (cohort,) = again.select((), START, at_ms)
+    assert cohort.times.tolist() == [*taken, at_ms]
+    again.close()
+
+
+def test_damaged_blocks_are_set_aside(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The monitor starts all the same, and says so."""
+    (tmp_path / "blocks.db").write_bytes(b"this is no database" * 100)
+    store = SeriesStore(tmp_path)
+    store.append("a", series(1), START, np.array([1.0]))
+    assert len(store.select((), START, START)) == 1
+    store.close()
+    assert len(list(tmp_path.glob("blocks.damaged-*"))) == 1
+    assert "set aside" in caplog.text
