@@ -77,7 +77,7 @@ FAULTY = [
     ("nonsense = 1\n", "unknown section"),
     ("[providers.a]\nkind = 'openai'\n", "providers.a.base_url: base_url must begin with http"),
     ("[models.m]\ntargets = [{provider = 'nobody'}]\n", "no provider 'nobody'"),
-    ("[monitor]\nurl = 'x'\n", "not delivered in this version"),
+    ("[monitor]\nurl = 'x'\n", "monitor.url must be"),
     ("[objects]\nurl = 'ftp://b'\n", "objects.url must begin with file:// or s3://"),
     (
         "[providers.a]\nbase_url = 'http://x/v1'\napi_key = 'env:STEELYARD_TEST_UNSET'\n",
