@@ -106,6 +106,8 @@ class Supervisor:
         self._draining: list[asyncio.subprocess.Process] = []
         self._drain_tasks: set[asyncio.Task[int]] = set()
         self._stop = asyncio.Event()
+        self._reloads: set[asyncio.Task[None]] = set()
+        self._reloading = asyncio.Lock()
         self._master_key = b""
         self._setup_failed = False
         #: From then on a child that cannot start is tried again: a full disk today is no reason to stop answering.
@@ -123,7 +125,7 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
-        loop.add_signal_handler(signal.SIGHUP, lambda: asyncio.ensure_future(self._reload()))
+        loop.add_signal_handler(signal.SIGHUP, self._begin_reload)
         try:
             # the face takes longest to import, so it goes first; engines load behind a server that answers already
             for role in ("face", *["gateway"] * settings.server.workers):
@@ -253,7 +255,17 @@ class Supervisor:
                 await self._add(Child("vectors"))
             await asyncio.sleep(1.0)
 
+    def _begin_reload(self) -> None:
+        task = asyncio.create_task(self._reload())
+        self._reloads.add(task)
+        task.add_done_callback(self._reloads.discard)
+
     async def _reload(self) -> None:
+        """One reload after the other: two at once would each start a successor of the same process."""
+        async with self._reloading:
+            await self._reload_alone()
+
+    async def _reload_alone(self) -> None:
         """SIGHUP: an invalid file keeps the old settings; a valid one replaces the processes one by one."""
         try:
             settings = self._reload_settings()

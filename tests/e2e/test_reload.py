@@ -113,3 +113,22 @@ async def test_invalid_configuration_keeps_the_old(make_installation: Any, vendo
         f"{served.origin}/v1/chat/completions", json={"model": "fake", "messages": HI}, headers=served.headers()
     )
     assert answer.status_code == 200
+
+
+async def test_hurried_reloads_leave_one_process_of_each(make_installation: Any, vendor: Vendor) -> None:
+    """Several SIGHUPs at once are done one after the other: nothing is started twice."""
+    installation: Installation = make_installation(vendor_config(vendor))
+    installation.start()
+    await asyncio.sleep(1.0)
+    before = sorted(installation.children().values())
+    assert {"face", "gateway", "worker", "monitor"} <= set(before)
+    assert installation.process is not None
+    for _ in range(3):
+        os.kill(installation.process.pid, signal.SIGHUP)
+        await asyncio.sleep(0.3)
+    give_up_at = time.monotonic() + 40
+    while installation.log_text().count("the configuration was reloaded") < 3:
+        assert time.monotonic() < give_up_at, installation.log_text()[-2000:]
+        await asyncio.sleep(0.1)
+    await asyncio.sleep(1.0)
+    assert sorted(installation.children().values()) == before
