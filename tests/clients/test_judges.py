@@ -35,6 +35,7 @@ def judged(served: Served, embedded: Served, vendor: Vendor) -> dict[str, str]:
         "test_dashscope_sdk.py",
         "test_anthropic_sdk.py",
         "test_dashscope_media.py",
+        "test_prometheus_clients.py",
     ],
 )
 def test_python_sdk(judged: dict[str, str], file: str) -> None:

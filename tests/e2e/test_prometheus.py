@@ -95,7 +95,7 @@ def other_key(served: Served) -> str:
 
 
 def get(served: Served, path: str, key: str | None = None, **parameters: Any) -> httpx.Response:
-    told = {name.replace("match", "match[]"): value for name, value in parameters.items()}
+    told = {{"match": "match[]"}.get(name, name): value for name, value in parameters.items()}
     return httpx.get(
         served.origin + API + path, params=told, headers=served.headers(key or served.admin_key), timeout=30
     )
@@ -228,6 +228,9 @@ def test_the_calls_of_grafana(watched: Served) -> None:
     assert shown["stats"]["samples"]["totalQueryableSamples"] >= 1
     gzipped = get(watched, "/labels", match='{__name__=~".+"}')
     assert gzipped.status_code == 200
+    told = get(watched, "/targets/metadata", match_target='{job="steelyard"}', metric="llm_requests_total")
+    assert [one["type"] for one in told.json()["data"]] == ["counter"]
+    assert get(watched, "/targets/metadata", match_target='{job="other"}').json()["data"] == []
     plain = httpx.get(watched.origin + "/prometheus/nope", headers=watched.headers())
     assert (plain.status_code, plain.text) == (404, "404 page not found\n")
 
@@ -288,3 +291,71 @@ def test_killed_monitor_comes_back_with_what_it_had(watched: Served) -> None:
     after = get(watched, "/query", query="up[1h]")
     assert after.status_code == 200, after.text
     assert len(after.json()["data"]["result"][0]["values"]) >= before - 1
+
+
+#: (method, path, body, headers) -> (status, text)
+PUSHES: tuple[tuple[str, str, bytes, dict[str, str], int, str], ...] = (
+    ("PUT", "job/a", b"shelf 1\n", {}, 200, ""),
+    ("POST", "job/a/b/c%2Fd", b"shelf 1\n", {}, 200, ""),
+    ("PUT", "job@base64/YS9i", b"shelf 1\n", {}, 200, ""),
+    ("PUT", "job/a/empty@base64/=", b"shelf 1\n", {}, 200, ""),
+    ("PUT", "job/a/none/x", b"", {}, 200, ""),
+    ("DELETE", "job/never-pushed", b"", {}, 202, ""),
+    ("PUT", "job/a", b"shelf 1 1795350629000\n", {}, 400, "must not have timestamps"),
+    ("PUT", "job/a", b"shelf one\n", {}, 400, "line 1"),
+    ("PUT", "job/a", b"\xff\xfe", {}, 400, "UTF-8"),
+    ("PUT", "job/a", b"shelf 1\nshelf 2\n", {}, 400, "twice"),
+    ("PUT", "job/a", b"llm_requests_total 1\n", {}, 400, "platform's own"),
+    ("PUT", "job/a", b"ALERTS 1\n", {}, 400, "platform's own"),
+    ("PUT", "job/a", b"up 1\n", {}, 400, "platform's own"),
+    ("PUT", "job/a", b'shelf{a="' + b"x" * 3000 + b'"} 1\n', {}, 400, "longer than"),
+    ("PUT", "job/a", b"".join(b'shelf{n="%d"} 1\n' % n for n in range(20_001)), {}, 400, "20000 are allowed"),
+    ("PUT", "job/a/b", b"shelf 1\n", {}, 400, "pairs"),
+    ("PUT", "job/", b"shelf 1\n", {}, 400, "job name is required"),
+    ("PUT", "other/a", b"shelf 1\n", {}, 400, "/metrics/job/JOB"),
+    ("PUT", "job/a/__name__/x", b"shelf 1\n", {}, 400, "no name of a label"),
+    ("PUT", "job/a/b/1/b/2", b"shelf 1\n", {}, 400, "twice"),
+    ("PUT", "job/a/b@base64/%25%25", b"shelf 1\n", {}, 400, "base64"),
+    ("PUT", "job/a", b"\x0a", {"content-type": "application/vnd.google.protobuf"}, 415, "text formats"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("method", "path", "body", "headers", "status", "text"), PUSHES)
+def test_pushes(
+    watched: Served, method: str, path: str, body: bytes, headers: dict[str, str], status: int, text: str
+) -> None:
+    """What is taken, and what is refused with its reason."""
+    url = f"{watched.origin}/prometheus/metrics/{path}"
+    answer = httpx.request(method, url, content=body, headers=headers | watched.headers(), timeout=30)
+    assert answer.status_code == status, answer.text
+    assert text in answer.text
+
+
+def push(served: Served, path: str, body: str, key: str | None = None) -> None:
+    url = f"{served.origin}/prometheus/metrics/{path}"
+    assert httpx.put(url, content=body, headers=served.headers(key), timeout=30).status_code == 200
+
+
+def test_a_push_is_its_workspace_s_whatever_it_says(watched: Served) -> None:
+    """A label that names another workspace is overwritten; the other one sees nothing, and cannot delete it."""
+    push(watched, "job/mine/workspace_id/other", 'secret_level{workspace_id="other"} 1\n')
+    assert [one["metric"]["workspace_id"] for one in ask(watched, "secret_level", watched.key)] == ["default"]
+    assert ask(watched, "secret_level", other_key(watched)) == []
+    url = f"{watched.origin}/prometheus/metrics/job/mine/workspace_id/other"
+    assert httpx.delete(url, headers=watched.headers(other_key(watched))).status_code == 202
+    assert ask(watched, "secret_level", watched.key)
+    refused = httpx.put(url, content="x 1\n", headers=watched.headers("sk-" + "0" * 48))
+    assert refused.status_code == 401
+
+
+def test_what_was_pushed_outlives_the_monitor(watched: Served) -> None:
+    """kill -9 right after the answer; the group is there, with its type, and goes on being sampled."""
+    push(watched, "job/lasting", "# TYPE lasting gauge\n# HELP lasting How long.\nlasting 42\n")
+    monitor = next(pid for pid, role in watched.installation.children().items() if role == "monitor")
+    os.kill(monitor, signal.SIGKILL)
+    wait_for(lambda: [one["value"][1] for one in ask(watched, "lasting", watched.key)] == ["42"])
+    wait_for(lambda: len(ask(watched, "lasting[1m]", watched.key)[0]["values"]) >= 3)
+    assert get(watched, "/metadata", watched.key, metric="lasting").json()["data"] == {
+        "lasting": [{"type": "gauge", "unit": "", "help": "How long."}]
+    }
+    assert get(watched, "/metadata", other_key(watched), metric="lasting").json()["data"] == {}

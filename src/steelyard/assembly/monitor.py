@@ -14,6 +14,7 @@ from steelyard.base.lifetimes import read_ttl_s
 from steelyard.base.metrics import Registry
 from steelyard.base.metrics_port import open_metrics_port
 from steelyard.config import Settings
+from steelyard.monitor.pushed import Pushed
 from steelyard.monitor.questions import Questions
 from steelyard.monitor.scraper import Page, Target
 from steelyard.monitor.series_store import SeriesStore
@@ -39,11 +40,12 @@ async def run_monitor(orders: Orders) -> None:
     scrapes = registry.counter("monitor_scrapes_total", "Scrapes by how the target was.", ("state",))
     store = SeriesStore(Path(settings.data_dir) / "monitor")
     questions = Questions(store)
+    pushed = Pushed(Path(settings.data_dir) / "monitor", store)
     path = settings.run_dir / MONITOR_SOCKET
     path.unlink(missing_ok=True)
     async with Pool() as pool:
         target = _own_target(settings, pool)
-        api = PrometheusApi(store, questions, [target], retention=settings.monitor.retention)
+        api = PrometheusApi(store, questions, [target], pushed, retention=settings.monitor.retention)
         config = uvicorn.Config(
             api.app(), uds=str(path), ws="none", lifespan="off", log_config=None, access_log=False,
             timeout_keep_alive=75, timeout_graceful_shutdown=2,
@@ -62,9 +64,11 @@ async def run_monitor(orders: Orders) -> None:
             series.set((), store.count_series())
 
         name = f"monitor-{orders.boot_id}-{os.getpid()}"
+        interval_s = settings.monitor.scrape_interval_s
         chores = (
             die_with_parent(),
-            repeat("scraping", settings.monitor.scrape_interval_s, scrape),
+            repeat("scraping", interval_s, scrape),
+            repeat("sampling what was pushed", interval_s, lambda: asyncio.to_thread(pushed.sample)),
             repeat("writing samples to the disk", FLUSH_S, lambda: asyncio.to_thread(store.flush)),
             repeat("writing blocks", SETTLE_S, lambda: asyncio.to_thread(store.settle, now_us() // 1000)),
             repeat("forgetting old samples", FORGET_S, forget),
@@ -72,6 +76,7 @@ async def run_monitor(orders: Orders) -> None:
         async with await open_metrics_port(settings.run_dir, name, registry, refresh), background(*chores):
             await make_server(config).serve()
     questions.close()
+    pushed.close()
     store.close()
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from steelyard.monitor.federation import Newest
 from steelyard.monitor.series_store import SeriesStore
+from steelyard.monitor.tenants import WORKSPACE
 from steelyard.promql.context import LOOKBACK_MS, Options
 from steelyard.promql.engine import Result, query_instant, query_range
 from steelyard.promql.errors import TIMEOUT, QueryError
@@ -19,8 +20,6 @@ from steelyard.promql.nodes import EQUAL, Matcher, Node
 from steelyard.promql.tenancy import restrict, restrict_matchers
 from steelyard.promql.windows import look_back
 
-#: Whose series these are; what the platform counts of a workspace bears it too.
-WORKSPACE = "workspace_id"
 #: Queries evaluated at once; more wait.
 SLOTS = 2
 TIMEOUT_S = 120.0

@@ -194,6 +194,12 @@ class SeriesStore:
             known += [tuple(head.labels) for head in self._heads.values() if head.reaches(start_ms, end_ms)]
             return {labels[row] for labels in known for row in choose(labels, matchers)}
 
+    def newest_ms(self, source: str) -> int | None:
+        """The time of a source's newest samples in memory."""
+        with self._lock:
+            head = self._heads.get(source)
+            return None if head is None else head.newest_ms
+
     def bounds_ms(self) -> tuple[int, int]:
         """The times of the oldest and the newest sample in memory; (0, 0) where there is none."""
         with self._lock:

@@ -21,9 +21,10 @@ import steelyard
 from steelyard.base.clock import now_us
 from steelyard.base.errors import Fault, fault
 from steelyard.base.jsondoor import encode
-from steelyard.dialects import prometheus_errors
+from steelyard.monitor.cohorts import choose
 from steelyard.monitor.exposition_format import Metadata
 from steelyard.monitor.federation import render_newest
+from steelyard.monitor.pushed import Pushed
 from steelyard.monitor.questions import TIMEOUT_S, Questions, View
 from steelyard.monitor.scraper import DOWN, Target
 from steelyard.monitor.series_store import SeriesStore
@@ -32,12 +33,13 @@ from steelyard.promql.answers import notes_of, show_result
 from steelyard.promql.context import LOOKBACK_MS
 from steelyard.promql.engine import MAX_POINTS, Result
 from steelyard.promql.errors import BAD_DATA, CANCELED, EXECUTION, INTERNAL, TIMEOUT, QueryError
-from steelyard.promql.labels import NAME, Labels, get
+from steelyard.promql.labels import NAME, Labels, get, make_labels
 from steelyard.promql.nodes import Range, Subquery, Text, unwrap
 from steelyard.promql.printer import show_query
 from steelyard.promql.tree import show_tree
 from steelyard.web.principal import get_principal
-from steelyard.web.prometheus_forms import Parameters, read_parameters, refuse
+from steelyard.web.prometheus_forms import Parameters, fault_answer, read_parameters, refuse
+from steelyard.web.push_api import PushApi
 
 PREFIX = "/prometheus"
 API = PREFIX + "/api/v1"
@@ -101,8 +103,7 @@ def told(endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
         except OSError as exc:
             return _json({"status": "error", "errorType": INTERNAL, "error": str(exc)}, 500)
         except Fault as failure:
-            headers, answer = prometheus_errors.render(failure, request.headers.get("x-request-id", ""))
-            return Response(answer, failure.status, {name.decode(): value.decode() for name, value in headers})
+            return fault_answer(failure, request)
         body: dict[str, Any] = {"status": "success", "data": found.data}
         if found.warnings:
             body["warnings"] = found.warnings
@@ -124,10 +125,13 @@ def _cut(rows: list[Any], limit: int) -> Told:
 class PrometheusApi:
     """The handlers."""
 
-    def __init__(self, store: SeriesStore, questions: Questions, targets: list[Target], *, retention: str) -> None:
+    def __init__(
+        self, store: SeriesStore, questions: Questions, targets: list[Target], pushed: Pushed, *, retention: str
+    ) -> None:
         self._store = store
         self._questions = questions
         self._targets = targets
+        self._pushed = pushed
         self._retention = retention
         self._started = datetime.now(UTC)
 
@@ -161,7 +165,9 @@ class PrometheusApi:
         return Starlette(
             routes=[
                 *(Route(API + path, told(endpoint), methods=methods) for path, endpoint, methods in endpoints),
+                Route(PREFIX + "/", _front),
                 Route(PREFIX + "/federate", self.federate),
+                *PushApi(self._pushed, PREFIX).routes(),
                 *(Route(f"{PREFIX}/-/{name}", _well, methods=["GET", "HEAD"]) for name in ("healthy", "ready")),
             ],
             middleware=[Middleware(GZipMiddleware, minimum_size=1000, compresslevel=1)],
@@ -247,8 +253,9 @@ class PrometheusApi:
         seen = None if view.workspace is None else await self._questions.list_series([], -ALL_MS, ALL_MS, view)
         names = None if seen is None else {get(labels, NAME) for labels in seen}
         found: dict[str, list[dict[str, str]]] = {}
-        for target in self._targets:
-            for family, one in target.families.items():
+        sources = [*(target.families for target in self._targets), self._pushed.families(view.workspace)]
+        for families in sources:
+            for family, one in families.items():
                 if (wanted and family != wanted) or (names is not None and not _is_of(family, names)):
                     continue
                 shown = {"type": one.kind, "unit": one.unit, "help": one.help}
@@ -272,10 +279,12 @@ class PrometheusApi:
     async def targets_metadata(self, request: Request, parameters: Parameters) -> Told:
         """What each target says of its families."""
         view, limit = read_view(request, parameters), parameters.count("limit")
-        wanted = parameters.text("metric")
+        wanted, text = parameters.text("metric"), parameters.text("match_target")
+        matchers = Parameters([("match[]", text)]).selectors()[0] if text else ()
         rows = [
             {"target": target.labels, "metric": family, **_show_family(one)}
             for target in (self._targets if view.workspace is None else [])
+            if len(choose([make_labels(target.labels)], matchers))
             for family, one in target.families.items()
             if wanted in ("", family)
         ]
@@ -370,6 +379,8 @@ class PrometheusApi:
                 return PlainTextResponse("", media_type="text/plain; version=0.0.4")
             view = read_view(request, parameters)
             newest = await self._questions.newest(selectors, now_us() // 1000, view)
+        except Fault as failure:
+            return fault_answer(failure, request)
         except QueryError as exc:
             return PlainTextResponse(str(exc).removeprefix('invalid parameter "match[]": '), STATUS[exc.kind])
         return PlainTextResponse(render_newest(newest), media_type="text/plain; version=0.0.4")
@@ -433,6 +444,12 @@ def _time_of(one: Target) -> datetime:
 
 def _stamp(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%S.%f") + "000Z"
+
+
+async def _front(_: Request) -> Response:
+    return PlainTextResponse(
+        f"Prometheus' HTTP API is under {API}; this is its monitoring, without pages of its own.\n"
+    )
 
 
 async def _well(_: Request) -> Response:

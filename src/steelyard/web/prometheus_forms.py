@@ -1,4 +1,4 @@
-"""Parameters of Prometheus' HTTP API, and how it refuses them. Source: prometheus.md 1.3 and 1.7."""
+"""Parameters of Prometheus' HTTP API, and how requests are refused. Source: prometheus.md 1.3 and 1.7."""
 
 import math
 import re
@@ -6,7 +6,10 @@ from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qsl
 
 from starlette.requests import Request
+from starlette.responses import Response
 
+from steelyard.base.errors import Fault
+from steelyard.dialects import prometheus_errors
 from steelyard.promql.errors import BAD_DATA, QueryError
 from steelyard.promql.nodes import Matcher, Node
 from steelyard.promql.parse import parse, parse_selector
@@ -119,6 +122,12 @@ def _pairs(text: str) -> list[tuple[str, str]]:
 def refuse(name: str, words: str) -> QueryError:
     """What is said of a parameter that is wrong."""
     return QueryError(f'invalid parameter "{name}": {words}', BAD_DATA)
+
+
+def fault_answer(failure: Fault, request: Request) -> Response:
+    """A refusal that is not Prometheus' own, in its envelope."""
+    headers, body = prometheus_errors.render(failure, request.headers.get("x-request-id", ""))
+    return Response(body, failure.status, {name.decode(): value.decode() for name, value in headers})
 
 
 def read_time_ms(text: str) -> int | None:
