@@ -172,6 +172,7 @@ def test_metrics(served: Served) -> None:
         "backend",
         "kind",
         "lane",
+        "state",
         "status",
         "currency",
     }
