@@ -21,17 +21,46 @@ _HEAD = struct.Struct("<II")
 SUFFIX = ".samples"
 
 
-class Scrape(msgspec.Struct, array_like=True):
-    """Samples of one cohort at one time. `labels` is empty where they are those of the record before."""
+#: Sets of series of one source that are told once; a writer's shards bring a few in turn.
+MAX_SETS = 64
+
+
+class Record(msgspec.Struct, array_like=True):
+    """Samples of one cohort at one time. `labels` is empty where the set of this number has been told before."""
 
     source: str
     at_ms: int
     values: bytes
     labels: tuple[tuple[tuple[str, str], ...], ...] = ()
+    number: int = 0
+    is_whole: bool = True
+
+
+class Told:
+    """The sets of series that a segment has of one source."""
+
+    __slots__ = ("_last", "_numbers")
+
+    def __init__(self) -> None:
+        self._numbers: dict[tuple[Labels, ...], int] = {}
+        self._last: tuple[tuple[Labels, ...], int] | None = None
+
+    def number(self, labels: tuple[Labels, ...]) -> tuple[int, bool]:
+        """(a set's number, whether it is new)"""
+        if self._last is not None and self._last[0] is labels:
+            return self._last[1], False
+        found = self._numbers.get(labels)
+        is_new = found is None
+        if found is None:
+            if len(self._numbers) >= MAX_SETS:
+                self._numbers.clear()
+            found = self._numbers[labels] = len(self._numbers)
+        self._last = (labels, found)
+        return found, is_new
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(Scrape).decode
+_decode = msgspec.msgpack.Decoder(Record).decode
 
 
 class Log:
@@ -41,12 +70,17 @@ class Log:
         self._directory = directory
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._file: IO[bytes] | None = None
-        self._told: dict[str, tuple[Labels, ...]] = {}
+        self._told: dict[str, Told] = {}
         #: Bytes of the segment, whole records all.
         self._size = 0
 
-    def append(self, source: str, labels: tuple[Labels, ...], at_ms: int, values: Floats) -> None:
+    def append(
+        self, source: str, labels: tuple[Labels, ...], at_ms: int, values: Floats, *, is_whole: bool = True
+    ) -> None:
         """Writes samples; they survive this process.
+
+        Args:
+            is_whole: whether these are all of the source's series at that time, or some of them.
 
         Raises:
             OSError: the disk takes no more.
@@ -54,10 +88,19 @@ class Log:
         # first: a segment that begins now has been told nothing
         file = self._open()
         told = self._told.get(source)
-        is_new = told is not labels and told != labels
-        body = _encode(Scrape(source, at_ms, np.ascontiguousarray(values).tobytes(), labels if is_new else ()))
-        self._write(file, _HEAD.pack(len(body), zlib.crc32(body)) + body)
-        self._told[source] = labels
+        if told is None:
+            told = self._told[source] = Told()
+        number, is_new = told.number(labels)
+        record = Record(
+            source, at_ms, np.ascontiguousarray(values).tobytes(), labels if is_new else (), number, is_whole
+        )
+        body = _encode(record)
+        try:
+            self._write(file, _HEAD.pack(len(body), zlib.crc32(body)) + body)
+        except OSError:
+            # the set may not have been told
+            del self._told[source]
+            raise
 
     def _write(self, file: IO[bytes], record: bytes) -> None:
         """All of a record or none of it: what stands behind half a one could not be read again."""
@@ -97,17 +140,17 @@ class Log:
         """The oldest first."""
         return sorted(self._directory.glob(f"*{SUFFIX}"))
 
-    def replay(self) -> Iterator[tuple[str, tuple[Labels, ...], int, Floats]]:
-        """What was written, in order."""
+    def replay(self) -> Iterator[tuple[Record, tuple[Labels, ...], Floats]]:
+        """What was written, in order: the record, its series and their values."""
         for path in self.segments():
-            told: dict[str, tuple[Labels, ...]] = {}
-            for scrape in _records(path):
-                if scrape.labels:
-                    told[scrape.source] = scrape.labels
-                labels = told.get(scrape.source, ())
-                values = np.frombuffer(scrape.values, dtype=np.float64)
+            told: dict[tuple[str, int], tuple[Labels, ...]] = {}
+            for record in _records(path):
+                if record.labels:
+                    told[record.source, record.number] = record.labels
+                labels = told.get((record.source, record.number), ())
+                values = np.frombuffer(record.values, dtype=np.float64)
                 if len(labels) == len(values):
-                    yield scrape.source, labels, scrape.at_ms, values
+                    yield record, labels, values
 
     def close(self) -> None:
         """Flushes and lets go."""
@@ -117,7 +160,7 @@ class Log:
             self._file = None
 
 
-def _records(path: Path) -> Iterator[Scrape]:
+def _records(path: Path) -> Iterator[Record]:
     data = path.read_bytes()
     position = 0
     while position + _HEAD.size <= len(data):

@@ -1,29 +1,47 @@
-"""The time-series store: the newest hours in memory behind an append log, older ones in blocks of a SQLite file."""
+"""The time-series store: the newest half hour in memory behind an append log, what is older in blocks of a SQLite file.
 
+Blocks begin as parts of half an hour, so that little is in memory, and are joined to two hours, so that few are read.
+"""
+
+import contextlib
 import logging
 import sqlite3
 import threading
 import time
 import zlib
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
 import numpy as np
 
 from steelyard.monitor.codec import Block, DamagedBlock, decode, encode
-from steelyard.monitor.cohorts import Growing, OutOfOrder, choose, is_absent, join_parts
-from steelyard.monitor.log import Log
+from steelyard.monitor.cohorts import (
+    DUPLICATE,
+    OUT_OF_ORDER,
+    SAME,
+    Growing,
+    OutOfOrder,
+    choose,
+    is_absent,
+    join_parts,
+    merge_shared,
+)
+from steelyard.monitor.log import Log, Record
 from steelyard.promql.labels import Labels
 from steelyard.promql.nodes import Matcher
 from steelyard.promql.values import Cohort, Floats, Times
 
 log = logging.getLogger("steelyard.monitor")
 
+PART_MS = 1_800_000
 BLOCK_MS = 7_200_000
-#: A block is written once it is this much older than its end: what comes late still goes in.
+#: A part is written once it is this much older than its end: what comes late still goes in.
 LATE_MS = 600_000
+#: Sources of this kind have no series of another: a target's labels are its own.
+APART = "scrape:"
+OUT_OF_BOUNDS = "out of bounds"
 CACHE_BYTES = 256 * 1024 * 1024
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS block (
@@ -32,6 +50,7 @@ CREATE TABLE IF NOT EXISTS block (
 );
 CREATE INDEX IF NOT EXISTS block_time ON block (end_ms, start_ms);
 """
+_INSERT = "INSERT INTO block (source, start_ms, end_ms, labels, data) VALUES (?, ?, ?, ?, ?)"
 _decode_labels = msgspec.json.Decoder(tuple[tuple[tuple[str, str], ...], ...]).decode
 
 
@@ -42,14 +61,19 @@ class TooManySeries(ValueError):
 def _by_window(
     source: str, labels: tuple[Labels, ...], times: Times, values: Floats
 ) -> Iterator[tuple[str, tuple[Labels, ...], Times, Floats]]:
-    """A part of a cohort in pieces of one block's time each; series that have nothing there are left out."""
-    windows = times // BLOCK_MS
+    """Samples of a cohort in pieces of one part's time each; series that have nothing there are left out."""
+    windows = times // PART_MS
     for window in np.unique(windows):
         columns = windows == window
         piece = values[:, columns]
         rows = np.flatnonzero(~is_absent(piece).all(axis=1))
         if len(rows):
             yield source, tuple(labels[row] for row in rows), times[columns], np.ascontiguousarray(piece[rows])
+
+
+def _row(source: str, labels: tuple[Labels, ...], times: Times, values: Floats) -> tuple[str, int, int, bytes, bytes]:
+    told = zlib.compress(msgspec.json.encode(labels), 6)
+    return source, int(times[0]), int(times[-1]), told, encode(times, values)
 
 
 def _open_blocks(path: Path) -> sqlite3.Connection:
@@ -84,11 +108,11 @@ class SeriesStore:
         self._cached_bytes = 0
         self._blocks = _open_blocks(directory / "blocks.db")
         self._log = Log(directory / "log")
-        written_ms = self._written_until()
-        for source, labels, at_ms, values in self._log.replay():
+        self._written_ms = self._written_until()
+        for record, labels, values in self._log.replay():
             # what a block has already is not taken twice
-            if at_ms >= written_ms.get(source, 0):
-                self._keep(source, labels, at_ms, values)
+            if record.at_ms >= self._written_ms.get(record.source, 0):
+                self._keep(record, labels, values)
 
     def __repr__(self) -> str:
         return f"<SeriesStore of {len(self._heads)} sources, {self.count_series()} series>"
@@ -101,15 +125,20 @@ class SeriesStore:
         rows = self._blocks.execute("SELECT source, MAX(end_ms) FROM block GROUP BY source")
         return {source: end_ms + 1 for source, end_ms in rows}
 
-    def _keep(self, source: str, labels: tuple[Labels, ...], at_ms: int, values: Floats) -> int:
+    def _keep(self, record: Record, labels: tuple[Labels, ...], values: Floats) -> None:
+        head = self._head(record.source)
+        if not record.is_whole:
+            head.put(labels, record.at_ms, values)
+            return
+        # a log may tell of something twice
+        with contextlib.suppress(OutOfOrder):
+            head.append(labels, record.at_ms, values)
+
+    def _head(self, source: str) -> Growing:
         head = self._heads.get(source)
         if head is None:
             head = self._heads[source] = Growing()
-        try:
-            return head.append(labels, at_ms, values)
-        except OutOfOrder:
-            # a log that tells of something twice
-            return 0
+        return head
 
     def append(self, source: str, labels: tuple[Labels, ...], at_ms: int, values: Floats) -> int:
         """Takes one sample of each of a source's series; how many series are new. It is on disk after the next `flush`.
@@ -123,16 +152,50 @@ class SeriesStore:
             return self._append(source, labels, at_ms, values)
 
     def _append(self, source: str, labels: tuple[Labels, ...], at_ms: int, values: Floats) -> int:
-        head = self._heads.get(source)
-        if head is None:
-            head = self._heads[source] = Growing()
+        head = self._head(source)
         newest = head.newest_ms
         if newest is not None and at_ms <= newest:
-            raise OutOfOrder("out of order sample" if at_ms < newest else "duplicate sample for timestamp")
-        if self.count_series() + max(len(labels) - len(head.labels), 0) > self._max_series:
-            raise TooManySeries(f"more than {self._max_series} series")
+            raise OutOfOrder(OUT_OF_ORDER if at_ms < newest else DUPLICATE)
+        self._check_room(max(len(labels) - len(head.labels), 0))
         self._log.append(source, labels, at_ms, values)
         return head.append(labels, at_ms, values)
+
+    def _check_room(self, fresh: int) -> None:
+        if fresh and self.count_series() + fresh > self._max_series:
+            raise TooManySeries(f"more than {self._max_series} series")
+
+    def put(self, source: str, labels: tuple[Labels, ...], at_ms: int, values: Floats) -> list[str]:
+        """Takes samples of some of a source's series; the others are not said to have ended. It is on disk after the next `flush`.
+
+        Returns: of each sample why it is refused, empty where it is taken or is there already.
+
+        Raises:
+            TooManySeries: there would be more than may be; nothing was taken.
+            OSError: the disk takes no more; nothing was taken.
+        """
+        with self._lock:
+            head = self._head(source)
+            if at_ms < self._written_ms.get(source, 0):
+                return [OUT_OF_BOUNDS] * len(labels)
+            said = head.weigh(labels, at_ms, values)
+            fresh = [number for number, one in enumerate(said) if not one]
+            some = labels if len(fresh) == len(labels) else tuple(labels[number] for number in fresh)
+            if some:
+                self._check_room(sum(not head.holds(one) for one in some))
+                kept = np.ascontiguousarray(values[fresh])
+                self._log.append(source, some, at_ms, kept, is_whole=False)
+                head.put(some, at_ms, kept)
+            return ["" if one == SAME else one for one in said]
+
+    def find_source(self, among: Iterable[str], at_ms: int) -> str | None:
+        """The first of some sources that has samples at a time."""
+        with self._lock:
+            return next((one for one in among if one in self._heads and self._heads[one].has_time(at_ms)), None)
+
+    def series_by_source(self, prefix: str) -> dict[str, tuple[Labels, ...]]:
+        """The series in memory of the sources whose names begin so."""
+        with self._lock:
+            return {name: tuple(head.labels) for name, head in self._heads.items() if name.startswith(prefix)}
 
     def flush(self) -> None:
         """Everything taken survives the machine."""
@@ -145,39 +208,69 @@ class SeriesStore:
             return self._settle(now_ms)
 
     def _settle(self, now_ms: int) -> int:
-        before_ms = (now_ms - LATE_MS) // BLOCK_MS * BLOCK_MS
+        before_ms = (now_ms - LATE_MS) // PART_MS * PART_MS
         parts = [(source, part) for source, head in self._heads.items() if (part := head.cut(before_ms)) is not None]
         if not parts:
             return 0
-        # what is not in a block yet is told anew in the segment that begins now
+        # what is not in a part yet is told anew in the segment that begins now
         old = self._log.roll()
         for source, head in self._heads.items():
-            labels, times, values = head.select((), before_ms, 2**62)
-            for column, at_ms in enumerate(times.tolist()):
-                self._log.append(source, labels, at_ms, values[:, column])
+            self._tell_anew(source, head, before_ms)
         self._log.flush()
         pieces = [piece for source, part in parts for piece in _by_window(source, *part)]
         # commits, or takes all of it back
         with self._blocks:
             self._blocks.execute("BEGIN IMMEDIATE")
-            for source, labels, times, values in pieces:
-                told = zlib.compress(msgspec.json.encode(labels), 6)
-                row = (source, int(times[0]), int(times[-1]), told, encode(times, values))
-                self._blocks.execute(
-                    "INSERT INTO block (source, start_ms, end_ms, labels, data) VALUES (?, ?, ?, ?, ?)", row
-                )
+            for piece in pieces:
+                self._blocks.execute(_INSERT, _row(*piece))
+            self._join_parts(before_ms)
         for path in old:
             path.unlink()
+        for source, (_, times, _) in parts:
+            self._written_ms[source] = int(times[-1]) + 1
         for head in self._heads.values():
             head.drop(before_ms)
         for source in [source for source, head in self._heads.items() if head.newest_ms is None and not head.labels]:
             del self._heads[source]
         return len(parts)
 
+    def _tell_anew(self, source: str, head: Growing, since_ms: int) -> None:
+        labels, times, values = head.select((), since_ms, 2**62)
+        for column, at_ms in enumerate(times.tolist()):
+            if head.is_whole:
+                self._log.append(source, labels, at_ms, values[:, column])
+            else:
+                rows = np.flatnonzero(~is_absent(values[:, column]))
+                some = tuple(labels[row] for row in rows)
+                self._log.append(source, some, at_ms, values[rows, column], is_whole=False)
+
+    def _join_parts(self, before_ms: int) -> None:
+        """Parts of a block's time that is over become one block."""
+        found = self._blocks.execute(
+            "SELECT source, start_ms / ? AS window FROM block WHERE end_ms < ? GROUP BY source, window HAVING COUNT(*) > 1",
+            (BLOCK_MS, before_ms // BLOCK_MS * BLOCK_MS),
+        ).fetchall()
+        for source, window in found:
+            span = (source, window * BLOCK_MS, (window + 1) * BLOCK_MS)
+            rows = self._blocks.execute(
+                "SELECT id FROM block WHERE source = ? AND start_ms >= ? AND start_ms < ? ORDER BY start_ms", span
+            ).fetchall()
+            try:
+                parts = [self._read_block(number) for (number,) in rows]
+            except OSError as exc:
+                log.error("parts of %s stay as they are: %s", source, exc)
+                continue
+            whole = join_parts([(labels, one.times, one.values) for labels, one in parts])
+            assert whole is not None
+            self._blocks.execute("DELETE FROM block WHERE source = ? AND start_ms >= ? AND start_ms < ?", span)
+            self._uncache(number for (number,) in rows)
+            self._blocks.execute(_INSERT, _row(source, whole.labels, whole.times, whole.values))
+
     def forget(self, before_ms: int) -> None:
         """Removes blocks that ended before a time."""
         with self._lock:
-            self._blocks.execute("DELETE FROM block WHERE end_ms < ?", (before_ms,))
+            gone = self._blocks.execute("DELETE FROM block WHERE end_ms < ? RETURNING id", (before_ms,)).fetchall()
+            self._uncache(number for (number,) in gone)
 
     def select(self, matchers: tuple[Matcher, ...], start_ms: int, end_ms: int) -> list[Cohort]:
         """See `promql.context.Samples`."""
@@ -215,7 +308,7 @@ class SeriesStore:
         ).fetchall()
         for number, source in rows:
             parts.setdefault(source, []).append(self._block(number))
-        found = []
+        found, is_apart = [], True
         for source in sorted(parts.keys() | self._heads.keys()):
             pieces = []
             for labels, block in parts.get(source, ()):
@@ -228,23 +321,34 @@ class SeriesStore:
             cohort = join_parts(pieces)
             if cohort is not None:
                 found.append(cohort)
-        return found
+                is_apart = is_apart and source.startswith(APART)
+        return found if is_apart or len(found) < 2 else merge_shared(found)
 
     def _block(self, number: int) -> tuple[tuple[Labels, ...], Block]:
         known = self._cache.get(number)
         if known is not None:
             self._cache.move_to_end(number)
             return known
-        told, data = self._blocks.execute("SELECT labels, data FROM block WHERE id = ?", (number,)).fetchone()
-        try:
-            made = (_decode_labels(zlib.decompress(told)), decode(data))
-        except (DamagedBlock, zlib.error, msgspec.DecodeError) as exc:
-            raise OSError(f"block {number} is damaged: {exc}") from exc
+        made = self._read_block(number)
         self._cache[number] = made
         self._cached_bytes += made[1].values.nbytes
         while self._cached_bytes > CACHE_BYTES and len(self._cache) > 1:
             self._cached_bytes -= self._cache.popitem(last=False)[1][1].values.nbytes
         return made
+
+    def _uncache(self, numbers: Iterable[int]) -> None:
+        """Forgets blocks that are gone: SQLite gives their numbers to new ones."""
+        for number in numbers:
+            known = self._cache.pop(number, None)
+            if known is not None:
+                self._cached_bytes -= known[1].values.nbytes
+
+    def _read_block(self, number: int) -> tuple[tuple[Labels, ...], Block]:
+        told, data = self._blocks.execute("SELECT labels, data FROM block WHERE id = ?", (number,)).fetchone()
+        try:
+            return _decode_labels(zlib.decompress(told)), decode(data)
+        except (DamagedBlock, zlib.error, msgspec.DecodeError) as exc:
+            raise OSError(f"block {number} is damaged: {exc}") from exc
 
     def close(self) -> None:
         """Everything taken is on disk."""

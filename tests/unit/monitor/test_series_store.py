@@ -104,6 +104,74 @@ def test_order(store: SeriesStore) -> None:
     assert everything(store) == {(series(1)[0], START): 1.0}
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_writes_like_a_dictionary(tmp_path: Path, seed: int) -> None:
+    """Samples of some series at a time, early, late and twice; restarts and settlings between; scraped series beside them."""
+    pick = random.Random(seed)
+    store, expected, newest = SeriesStore(tmp_path), {}, {}
+    now, scraped = START, series(50, 51)
+    for _ in range(200):
+        now += pick.choice((1_000, 15_000, 60_000, BLOCK_MS // 5))
+        source = pick.choice(("write:a", "write:b"))
+        numbers = sorted(pick.sample(range(6), pick.randrange(1, 6)))
+        labels = tuple(make_labels({**dict(one), "job": source}) for one in series(*numbers))
+        at = now - pick.choice((0, 0, 15_000, 15_000, 400_000))
+        values = np.array([float(pick.randrange(3)) for _ in numbers])
+        before = store._written_ms.get(source, 0)
+        said = store.put(source, labels, at, values)
+        for one, value, word in zip(labels, values.tolist(), said, strict=True):
+            last = newest.get(one, -1)
+            if word == "out of bounds":
+                assert at < before
+            elif at > last or (at == last and expected[one, at] == value):
+                assert word == ""
+                expected[one, at], newest[one] = value, at
+            else:
+                # a series of which memory has nothing any more is only known to be bounded
+                assert word == ("out of order sample" if at < last else "duplicate sample for timestamp")
+        store.append("scrape:c", scraped, now, np.ones(2))
+        expected |= {(one, now): 1.0 for one in scraped}
+        action = pick.random()
+        if action < 0.1:
+            store.flush()
+            store.close()
+            store = SeriesStore(tmp_path)
+        elif action < 0.3:
+            store.settle(now)
+        elif action < 0.4:
+            store.select((), 0, 2**62)
+    assert everything(store) == expected
+    store.close()
+
+
+def test_one_series_by_several_ways(store: SeriesStore) -> None:
+    """Is one series, and has ended only if nothing goes on."""
+    store.append("scrape:a", series(1, 2), START, np.array([1.0, 2.0]))
+    store.append("scrape:a", series(2), START + 1000, np.array([3.0]))
+    assert store.put("write:b", series(1, 7), START + 1000, np.array([4.0, 7.0])) == ["", ""]
+    assert sorted(everything(store).values()) == [1.0, 2.0, 3.0, 4.0, 7.0]
+    found = store.select((), 0, 2**62)
+    assert sorted(labels for one in found for labels in one.labels) == sorted(series(1, 2, 7))
+    result = query_instant(parse("sum(m)"), store, START + 1000)
+    assert result.value.values.tolist() == [[14.0]]  # type: ignore[union-attr]
+
+
+def test_parts_are_joined(store: SeriesStore, tmp_path: Path) -> None:
+    """Half an hour stays in memory; four parts become a block, and nothing is lost by it."""
+    times = [START + number * 15_000 for number in range(1000)]
+    for at in times:
+        store.append("a", series(1, 2), at, np.array([1.0, float(at)]))
+        if at % 60_000 == 0:
+            store.settle(at)
+            store.select((), START, at)
+    spans = [row[0] for row in store._blocks.execute("SELECT end_ms - start_ms FROM block ORDER BY start_ms")]
+    assert spans[0] == BLOCK_MS - 15_000
+    assert store._heads["a"]._values.nbytes < 4 * 256 * 8 + 1
+    found = everything(store)
+    assert len(found) == 2 * len(times)
+    assert all(found[series(2)[0], at] == at for at in times)
+
+
 def test_too_many_series(tmp_path: Path) -> None:
     """Are refused; those that are there go on."""
     store = SeriesStore(tmp_path, max_series=3)
