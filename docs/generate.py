@@ -76,6 +76,7 @@ def configuration() -> str:
         ("outbound", config.Outbound),
         ("tasks", config.Tasks),
         ("monitor", config.Monitor),
+        ("monitor.targets.NAME", config.ScrapeTarget),
         ("providers.NAME", config.Provider),
         ('models."NAME"', config.ModelSettings),
         ('models."NAME".targets[]', config.TargetSettings),
@@ -159,7 +160,7 @@ def metrics() -> str:
         ["`task_open`", "gauge", "kind, status", "Tasks that are not over, by kind and status."],
         ["`task_running`", "gauge", "lane", "Tasks under way."],
         ["`task_ended_total`", "counter", "kind, status", "Tasks that ended, by kind and status."],
-        ["`monitor_tsdb_series`", "gauge", "", "Series that the newest hours have."],
+        ["`monitor_tsdb_series`", "gauge", "", "Series that the newest half hour has."],
         ["`monitor_scrapes_total`", "counter", "state", "Scrapes by how the target was."],
         ["`task_webhook_tries_total`", "counter", "result", "Tries to tell a webhook, by result."],
     ]

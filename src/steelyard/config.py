@@ -5,6 +5,7 @@ Unknown keys are errors, and all faults are told together, each with its path.
 
 import hashlib
 import os
+import re
 import tempfile
 import tomllib
 from collections.abc import Mapping
@@ -206,6 +207,21 @@ class Tasks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     batch_concurrency: int = 8
 
 
+class ScrapeTarget(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[monitor.targets.NAME]: NAME is the `job` of its series."""
+
+    url: str
+    #: Whose series they are; empty: the admins'.
+    workspace: str = ""
+    #: 0: `monitor.scrape_interval_s`.
+    interval_s: float = 0.0
+    timeout_s: float = 10.0
+    #: A bearer token.
+    token: str = ""
+    #: Added to every series.
+    labels: dict[str, str] = {}
+
+
 class Monitor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """[monitor]: samples of what the platform counts, asked for in PromQL under /prometheus."""
 
@@ -214,6 +230,7 @@ class Monitor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     #: How long samples are kept: `15d`, or `forever`.
     retention: str = "15d"
     scrape_interval_s: float = 15.0
+    targets: dict[str, ScrapeTarget] = {}
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -272,6 +289,7 @@ _SECTIONS: dict[str, type[msgspec.Struct]] = {
     "tasks": Tasks,
     "monitor": Monitor,
 }
+LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 #: [monitor] url: a process of ours.
 EMBEDDED = "embedded"
 #: A unix socket's path has at most 107 bytes; our longest names have some 40.
@@ -482,6 +500,24 @@ def _check_monitor(monitor: Monitor) -> list[str]:
         faults.append("monitor.retention must be a lifetime such as 15d or forever")
     if not 0.2 <= monitor.scrape_interval_s <= 300:
         faults.append("monitor.scrape_interval_s must lie in 0.2 to 300")
+    for name, target in monitor.targets.items():
+        faults += [f"monitor.targets.{name}.{fault}" for fault in _check_target(target)]
+    return faults
+
+
+def _check_target(target: ScrapeTarget) -> list[str]:
+    faults = []
+    if not target.url.startswith(("http://", "https://")):
+        faults.append("url must begin with http:// or https://")
+    if target.interval_s and not 0.2 <= target.interval_s <= 3600:
+        faults.append("interval_s must lie in 0.2 to 3600")
+    if not 0.1 <= target.timeout_s <= 60:
+        faults.append("timeout_s must lie in 0.1 to 60")
+    faults += [
+        f"labels: {label!r} cannot be set here"
+        for label in target.labels
+        if not LABEL_NAME.fullmatch(label) or label.startswith("__") or label in ("job", "instance", "workspace_id")
+    ]
     return faults
 
 
@@ -590,6 +626,9 @@ def show_settings(settings: Settings) -> dict[str, Any]:
         key = provider["api_key"]
         if key and not key.startswith(("env:", "file:")):
             provider["api_key"] = "***"
+    for target in tree["monitor"]["targets"].values():
+        if target["token"] and not target["token"].startswith(("env:", "file:")):
+            target["token"] = "***"  # noqa: S105
     if tree["server"]["master_key"] and not tree["server"]["master_key"].startswith(("env:", "file:")):
         tree["server"]["master_key"] = "***"
     if "@" in tree["database"]["url"]:

@@ -7,8 +7,6 @@ import json
 import math
 import random
 import struct
-import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,8 +16,8 @@ import httpx
 import numpy as np
 import pytest
 
-from debian import fetch, find
-from installation import Installation, free_port
+from installation import Installation
+from real_prometheus import run_prometheus
 from steelyard.promql.answers import show_result
 from steelyard.promql.engine import query_instant, query_range
 from steelyard.promql.errors import QueryError
@@ -123,54 +121,25 @@ def make_series(now_ms: int) -> list[tuple[Labels, np.ndarray, np.ndarray]]:  # 
 
 
 @pytest.fixture(scope="module")
-def real() -> Iterator[tuple[str, Memory, int]]:
-    try:
-        fetch("prometheus")
-    except RuntimeError as exc:
-        pytest.skip(str(exc))
-    program = find("prometheus", "prometheus")
-    assert program is not None
-    port = free_port()
-    with tempfile.TemporaryDirectory() as directory:
-        config = Path(directory) / "prometheus.yml"
-        config.write_text("global: {evaluation_interval: 1m}\n")
-        log = (Path(directory) / "log").open("w")
-        process = subprocess.Popen(
-            [str(program), f"--config.file={config}", f"--storage.tsdb.path={directory}/data", f"--web.listen-address=127.0.0.1:{port}", "--web.enable-remote-write-receiver", "--enable-feature=promql-at-modifier,promql-negative-offset"],
-            stderr=log,
-        )  # fmt: skip
-        origin = f"http://127.0.0.1:{port}"
-        try:
-            wait_ready(origin)
-            now = int(time.time()) // 3600 * 3600_000
-            memory = Memory()
-            series = make_series(now)
-            for labels, times, values in series:
-                memory.add(labels, times, values)
-            headers = {
-                "Content-Encoding": "snappy",
-                "Content-Type": "application/x-protobuf",
-                "X-Prometheus-Remote-Write-Version": "0.1.0",
-            }
-            answer = httpx.post(f"{origin}/api/v1/write", content=encode(series), headers=headers, timeout=30)
-            assert answer.status_code == 204, answer.text
-            yield origin, memory, now
-        finally:
-            process.terminate()
-            process.wait()
-            log.close()
-
-
-def wait_ready(origin: str) -> None:
-    give_up_at = time.monotonic() + 30
-    while time.monotonic() < give_up_at:
-        try:
-            if httpx.get(f"{origin}/-/ready").status_code == 200:
-                return
-        except httpx.HTTPError:
-            pass
-        time.sleep(0.1)
-    raise AssertionError("prometheus is not ready")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Memory, int]]:
+    config = "global: {evaluation_interval: 1m}\n"
+    features = "--enable-feature=promql-at-modifier,promql-negative-offset"
+    with run_prometheus(
+        tmp_path_factory.mktemp("prometheus"), config, "--web.enable-remote-write-receiver", features
+    ) as origin:
+        now = int(time.time()) // 3600 * 3600_000
+        memory = Memory()
+        series = make_series(now)
+        for labels, times, values in series:
+            memory.add(labels, times, values)
+        headers = {
+            "Content-Encoding": "snappy",
+            "Content-Type": "application/x-protobuf",
+            "X-Prometheus-Remote-Write-Version": "0.1.0",
+        }
+        answer = httpx.post(f"{origin}/api/v1/write", content=encode(series), headers=headers, timeout=30)
+        assert answer.status_code == 204, answer.text
+        yield origin, memory, now
 
 
 def as_rows(data: dict[str, Any]) -> dict[Any, float]:

@@ -2,13 +2,14 @@
 
 import asyncio
 import os
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import uvicorn
 
-from steelyard.assembly.orders import FACE_SOCKET, MONITOR_SOCKET, Orders
+from steelyard.assembly.orders import MONITOR_SOCKET, Orders
 from steelyard.assembly.process import background, die_with_parent, make_server, repeat
+from steelyard.assembly.scraping import make_targets
 from steelyard.base.clock import now_us
 from steelyard.base.lifetimes import read_ttl_s
 from steelyard.base.metrics import Registry
@@ -16,15 +17,12 @@ from steelyard.base.metrics_port import open_metrics_port
 from steelyard.config import Settings
 from steelyard.monitor.pushed import Pushed
 from steelyard.monitor.questions import Questions
-from steelyard.monitor.scraper import Page, Target
+from steelyard.monitor.scraper import Target, end_others
 from steelyard.monitor.series_store import SeriesStore
-from steelyard.upstream.pool import Origin, Pool, PoolError
+from steelyard.upstream.pool import Pool
 from steelyard.web.prometheus_api import PrometheusApi
 
 MONITOR_NICENESS = 5
-#: The platform's own metrics bear this as `job`.
-OWN_JOB = "steelyard"
-SCRAPE_TIMEOUT_S = 10.0
 #: What was taken is on the disk after this long.
 FLUSH_S = 0.5
 SETTLE_S = 60.0
@@ -33,71 +31,72 @@ FORGET_S = 3600.0
 
 async def run_monitor(orders: Orders) -> None:
     """Runs the role."""
-    settings = orders.settings
     os.nice(MONITOR_NICENESS)
-    registry = Registry()
-    series = registry.gauge("monitor_tsdb_series", "Series that the newest hours have.", ())
-    scrapes = registry.counter("monitor_scrapes_total", "Scrapes by how the target was.", ("state",))
-    store = SeriesStore(Path(settings.data_dir) / "monitor")
-    questions = Questions(store)
-    pushed = Pushed(Path(settings.data_dir) / "monitor", store)
-    path = settings.run_dir / MONITOR_SOCKET
-    path.unlink(missing_ok=True)
     async with Pool() as pool:
-        target = _own_target(settings, pool)
-        api = PrometheusApi(store, questions, [target], pushed, retention=settings.monitor.retention)
+        monitor = Monitor(orders.settings, pool)
+        try:
+            await monitor.serve(f"monitor-{orders.boot_id}-{os.getpid()}")
+        finally:
+            monitor.close()
+
+
+class Monitor:
+    """The parts of the role, put together."""
+
+    def __init__(self, settings: Settings, pool: Pool) -> None:
+        directory = Path(settings.data_dir) / "monitor"
+        self._settings = settings
+        self._registry = Registry()
+        self._series = self._registry.gauge("monitor_tsdb_series", "Series that the newest half hour has.", ())
+        self._scrapes = self._registry.counter("monitor_scrapes_total", "Scrapes by how the target was.", ("state",))
+        self._store = SeriesStore(directory)
+        self._questions = Questions(self._store)
+        self._pushed = Pushed(directory, self._store)
+        self._targets = make_targets(settings, pool)
+        end_others(self._store, self._targets)
+
+    async def serve(self, name: str) -> None:
+        """Scrapes and answers until the process is told to end."""
+        path = self._settings.run_dir / MONITOR_SOCKET
+        path.unlink(missing_ok=True)
+        api = PrometheusApi(
+            self._store, self._questions, self._targets, self._pushed, retention=self._settings.monitor.retention
+        )
         config = uvicorn.Config(
             api.app(), uds=str(path), ws="none", lifespan="off", log_config=None, access_log=False,
             timeout_keep_alive=75, timeout_graceful_shutdown=2,
         )  # fmt: skip
-
-        async def scrape() -> None:
-            await target.scrape(store)
-            scrapes.add((target.health.state,))
-
-        async def forget() -> None:
-            kept_s = read_ttl_s(settings.monitor.retention)
-            if kept_s:
-                await asyncio.to_thread(store.forget, now_us() // 1000 - kept_s * 1000)
-
-        def refresh() -> None:
-            series.set((), store.count_series())
-
-        name = f"monitor-{orders.boot_id}-{os.getpid()}"
-        interval_s = settings.monitor.scrape_interval_s
-        chores = (
-            die_with_parent(),
-            repeat("scraping", interval_s, scrape),
-            repeat("sampling what was pushed", interval_s, lambda: asyncio.to_thread(pushed.sample)),
-            repeat("writing samples to the disk", FLUSH_S, lambda: asyncio.to_thread(store.flush)),
-            repeat("writing blocks", SETTLE_S, lambda: asyncio.to_thread(store.settle, now_us() // 1000)),
-            repeat("forgetting old samples", FORGET_S, forget),
-        )
-        async with await open_metrics_port(settings.run_dir, name, registry, refresh), background(*chores):
+        door = await open_metrics_port(self._settings.run_dir, name, self._registry, self._refresh)
+        async with door, background(die_with_parent(), *self._chores()):
             await make_server(config).serve()
-    questions.close()
-    pushed.close()
-    store.close()
 
+    def _chores(self) -> list[Awaitable[None]]:
+        every_s = self._settings.monitor.scrape_interval_s
+        return [
+            *(repeat(f"scraping {one.job}", one.interval_s, self._scraping(one)) for one in self._targets),
+            repeat("sampling what was pushed", every_s, lambda: asyncio.to_thread(self._pushed.sample)),
+            repeat("writing samples to the disk", FLUSH_S, lambda: asyncio.to_thread(self._store.flush)),
+            repeat("writing blocks", SETTLE_S, lambda: asyncio.to_thread(self._store.settle, now_us() // 1000)),
+            repeat("forgetting old samples", FORGET_S, self._forget),
+        ]
 
-def _own_target(settings: Settings, pool: Pool) -> Target:
-    """All processes of this machine, told by the face as one."""
-    face = Origin("face", 80, unix_path=str(settings.run_dir / FACE_SOCKET))
+    def _scraping(self, target: Target) -> Callable[[], Awaitable[None]]:
+        async def scrape() -> None:
+            await target.scrape(self._store)
+            self._scrapes.add((target.health.state,))
 
-    async def fetch() -> Page:
-        try:
-            answer = await pool.fetch(face, "GET", "/internal/metrics", timeout_s=SCRAPE_TIMEOUT_S)
-        except PoolError as exc:
-            raise OSError(str(exc)) from exc
-        if answer.status != 200:
-            raise OSError(f"server returned HTTP status {answer.status}")
-        return Page(answer.body)
+        return scrape
 
-    return Target(
-        OWN_JOB,
-        urlsplit(settings.public_url).netloc,
-        settings.public_url + "/metrics",
-        fetch,
-        interval_s=settings.monitor.scrape_interval_s,
-        timeout_s=SCRAPE_TIMEOUT_S,
-    )
+    async def _forget(self) -> None:
+        kept_s = read_ttl_s(self._settings.monitor.retention)
+        if kept_s:
+            await asyncio.to_thread(self._store.forget, now_us() // 1000 - kept_s * 1000)
+
+    def _refresh(self) -> None:
+        self._series.set((), self._store.count_series())
+
+    def close(self) -> None:
+        """Everything taken is on the disk."""
+        self._questions.close()
+        self._pushed.close()
+        self._store.close()

@@ -49,7 +49,7 @@ class View:
         return matchers if self.workspace is None else restrict_matchers(matchers, self._matcher())
 
     def _matcher(self) -> Matcher:
-        return Matcher(WORKSPACE, EQUAL, self.workspace or "")
+        return Matcher(WORKSPACE, EQUAL, self.workspace or "", is_imposed=True)
 
 
 class Questions:

@@ -1,7 +1,8 @@
 """Scraping: a target's exposition becomes samples, with `up` and the scrape's own series. Source: prometheus.md 2.3."""
 
+import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,10 +11,13 @@ from steelyard.base.clock import monotonic, now_us
 from steelyard.monitor.cohorts import OutOfOrder
 from steelyard.monitor.exposition_format import Exposed, MalformedText, Metadata, Reader
 from steelyard.monitor.series_store import SeriesStore, TooManySeries
+from steelyard.monitor.tenants import MAX_SERIES, WORKSPACE
 from steelyard.promql.labels import NAME, Labels, make_labels
 
 log = logging.getLogger("steelyard.monitor")
 
+#: What the store calls the sources that are scraped.
+SOURCE = "scrape:"
 UNKNOWN, UP, DOWN = "unknown", "up", "down"
 
 
@@ -43,12 +47,20 @@ class Target:
     """One target, scraped again and again.
 
     Args:
-        labels: added to every series; an exposed label of the same name becomes `exported_NAME`.
+        workspace: whose series they are; empty: the admins'.
+        tells_workspaces: whether it is believed whose a series is: the platform itself, and nobody else.
+        labels: added to every series, as `job`, `instance` and the workspace's are; an exposed label of the same name becomes `exported_NAME`.
     """
 
-    def __init__(self, job: str, instance: str, url: str, fetch: Fetch, *, interval_s: float, timeout_s: float) -> None:
+    def __init__(
+        self, job: str, instance: str, url: str, fetch: Fetch, *, interval_s: float, timeout_s: float,
+        workspace: str = "", labels: Mapping[str, str] | None = None, tells_workspaces: bool = False,
+    ) -> None:  # fmt: skip
         self.job = job
-        self.labels = {"instance": instance, "job": job}
+        self.workspace = workspace
+        own = {"instance": instance, "job": job} | ({WORKSPACE: workspace} if workspace else {})
+        self.labels = {**(labels or {}), **own}
+        self._taken = self.labels.keys() | (set() if tells_workspaces else {WORKSPACE})
         self.url = url
         self.interval_s = interval_s
         self.timeout_s = timeout_s
@@ -56,7 +68,7 @@ class Target:
         self.families: dict[str, Metadata] = {}
         self._fetch = fetch
         self._reader = Reader()
-        self._source = f"scrape:{job}:{instance}"
+        self.source = f"{SOURCE}{job}:{instance}"
         self._finished: dict[Labels, Labels] = {}
         self._known: set[Labels] = set()
 
@@ -69,6 +81,8 @@ class Target:
         try:
             page = await self._fetch()
             exposed, error = self._reader.read(page.body, page.content_type), ""
+            if self.workspace and len(exposed.labels) > MAX_SERIES:
+                raise MalformedText(f"{len(exposed.labels)} series; a workspace's target may have {MAX_SERIES}")
         except (OSError, MalformedText) as exc:
             exposed, error = Exposed(), str(exc)
         took_s = monotonic() - began
@@ -77,7 +91,7 @@ class Target:
             self.families = exposed.families
         labels, values = self._finish(exposed, took_s, is_up=not error)
         try:
-            store.append(self._source, labels, at_ms, values)
+            store.append(self.source, labels, at_ms, values)
         except (OutOfOrder, TooManySeries, OSError) as exc:
             self.health.error = str(exc)
             log.warning("a scrape of %s was not stored: %s", self.job, exc)
@@ -108,5 +122,13 @@ class Target:
         return tuple(rows), np.array(list(rows.values()))
 
     def _relabel(self, labels: Labels) -> Labels:
-        pairs = {f"exported_{name}" if name in self.labels else name: value for name, value in labels}
+        pairs = {f"exported_{name}" if name in self._taken else name: value for name, value in labels}
         return make_labels(pairs | self.labels)
+
+
+def end_others(store: SeriesStore, targets: list[Target]) -> None:
+    """Ends the series of targets that are scraped no more."""
+    known = {one.source for one in targets}
+    for source in store.series_by_source(SOURCE).keys() - known:
+        with contextlib.suppress(OutOfOrder):
+            store.append(source, (), now_us() // 1000, np.empty(0))

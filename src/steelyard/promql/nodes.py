@@ -23,6 +23,8 @@ class Matcher:
     name: str
     op: str
     value: str
+    #: Whether the query does not say it: it was put in for whoever asks.
+    is_imposed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

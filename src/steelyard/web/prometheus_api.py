@@ -253,7 +253,7 @@ class PrometheusApi:
         seen = None if view.workspace is None else await self._questions.list_series([], -ALL_MS, ALL_MS, view)
         names = None if seen is None else {get(labels, NAME) for labels in seen}
         found: dict[str, list[dict[str, str]]] = {}
-        sources = [*(target.families for target in self._targets), self._pushed.families(view.workspace)]
+        sources = [*(one.families for one in self._targets), self._pushed.families(view.workspace)]
         for families in sources:
             for family, one in families.items():
                 if (wanted and family != wanted) or (names is not None and not _is_of(family, names)):
@@ -267,14 +267,17 @@ class PrometheusApi:
     # what is watched
 
     async def targets(self, request: Request, parameters: Parameters) -> Told:
-        """The platform's own targets are the admin's."""
+        """A workspace sees its own; the platform's are the admins'."""
         state, view = parameters.text("state"), read_view(request, parameters)
         if state not in TARGET_STATES:
             raise refuse("state", f'not supported value "{state[:40]}"')
-        seen = self._targets if view.workspace is None and state != "dropped" else []
+        seen = [] if state == "dropped" else self._seen(view)
         pool = parameters.text("scrapePool")
         active = [_show_target(one) for one in seen if pool in ("", one.job)]
         return Told({"activeTargets": active, "droppedTargets": [], "droppedTargetCounts": {}})
+
+    def _seen(self, view: View) -> list[Target]:
+        return [one for one in self._targets if view.workspace in (None, one.workspace)]
 
     async def targets_metadata(self, request: Request, parameters: Parameters) -> Told:
         """What each target says of its families."""
@@ -283,7 +286,7 @@ class PrometheusApi:
         matchers = Parameters([("match[]", text)]).selectors()[0] if text else ()
         rows = [
             {"target": target.labels, "metric": family, **_show_family(one)}
-            for target in (self._targets if view.workspace is None else [])
+            for target in self._seen(view)
             if len(choose([make_labels(target.labels)], matchers))
             for family, one in target.families.items()
             if wanted in ("", family)
@@ -340,10 +343,10 @@ class PrometheusApi:
     async def config(self, request: Request, parameters: Parameters) -> Told:
         """What is scraped, as the Go server's file would say it, for an admin."""
         view = read_view(request, parameters)
-        lines = ["scrape_configs:"] if self._targets else []
-        for one in self._targets if view.workspace is None else []:
+        lines = ["scrape_configs:"]
+        for one in self._seen(view):
             lines += [f"- job_name: {one.job}", f"  scrape_interval: {one.interval_s:g}s"]
-        return Told({"yaml": "\n".join([*lines, ""]) if view.workspace is None else ""})
+        return Told({"yaml": "\n".join([*lines, ""])})
 
     async def tsdb(self, request: Request, parameters: Parameters) -> Told:
         """What the store has, and which labels make it large; a workspace is told of its own series."""

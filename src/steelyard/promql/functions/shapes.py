@@ -92,7 +92,7 @@ def labels_of_absent(node: Node) -> Labels:
     wanted: dict[str, str] = {}
     unsure: set[str] = set()
     for matcher in node.matchers:
-        if matcher.name == NAME:
+        if matcher.name == NAME or matcher.is_imposed:
             continue
         if matcher.op == EQUAL and matcher.name not in wanted:
             wanted[matcher.name] = matcher.value

@@ -1,0 +1,74 @@
+"""What the monitor scrapes: all processes of this machine as one target, and those of the configuration."""
+
+from urllib.parse import urlsplit
+
+from steelyard.assembly.orders import FACE_SOCKET
+from steelyard.config import ScrapeTarget, Settings, resolve_secret
+from steelyard.monitor.scraper import Fetch, Page, Target
+from steelyard.upstream.pool import Origin, Pool, PoolError, parse_origin
+
+#: The platform's own metrics bear this as `job`.
+OWN_JOB = "steelyard"
+SCRAPE_TIMEOUT_S = 10.0
+_ACCEPT = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.8,*/*;q=0.1"
+
+
+def make_targets(settings: Settings, pool: Pool) -> list[Target]:
+    """All of them, our own first.
+
+    Raises:
+        SetupFault: a token that is referred to is not there.
+    """
+    named = settings.monitor.targets.items()
+    return [_own_target(settings, pool), *(_target(name, one, settings, pool) for name, one in named)]
+
+
+def _target(job: str, wish: ScrapeTarget, settings: Settings, pool: Pool) -> Target:
+    parts = urlsplit(wish.url)
+    origin = parse_origin(f"{parts.scheme}://{parts.netloc}")
+    path = (parts.path or "/metrics") + (f"?{parts.query}" if parts.query else "")
+    headers = {
+        "Accept": _ACCEPT,
+        "User-Agent": "steelyard",
+        "X-Prometheus-Scrape-Timeout-Seconds": f"{wish.timeout_s:g}",
+    }
+    if wish.token:
+        headers["Authorization"] = "Bearer " + resolve_secret(wish.token, f"monitor.targets.{job}.token")
+    return Target(
+        job,
+        parts.netloc.rpartition("@")[2],
+        f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{path}",
+        _fetch(pool, origin, path, headers, wish.timeout_s),
+        interval_s=wish.interval_s or settings.monitor.scrape_interval_s,
+        timeout_s=wish.timeout_s,
+        workspace=wish.workspace,
+        labels=wish.labels,
+    )
+
+
+def _own_target(settings: Settings, pool: Pool) -> Target:
+    face = Origin("face", 80, unix_path=str(settings.run_dir / FACE_SOCKET))
+    return Target(
+        OWN_JOB,
+        urlsplit(settings.public_url).netloc,
+        settings.public_url + "/metrics",
+        _fetch(pool, face, "/internal/metrics", {}, SCRAPE_TIMEOUT_S),
+        interval_s=settings.monitor.scrape_interval_s,
+        timeout_s=SCRAPE_TIMEOUT_S,
+        tells_workspaces=True,
+    )
+
+
+def _fetch(pool: Pool, origin: Origin, path: str, headers: dict[str, str], timeout_s: float) -> Fetch:
+    async def fetch() -> Page:
+        try:
+            answer = await pool.fetch(
+                origin, "GET", path, headers=headers, timeout_s=timeout_s, connect_timeout_s=timeout_s
+            )
+        except PoolError as exc:
+            raise OSError(str(exc)) from exc
+        if answer.status != 200:
+            raise OSError(f"server returned HTTP status {answer.status}")
+        return Page(answer.body, answer.headers.get(b"content-type", b"").decode("latin-1"))
+
+    return fetch

@@ -1,0 +1,66 @@
+"""Debian's own Prometheus and Alertmanager as test peers: each in a directory and at a port of its own."""
+
+import contextlib
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+
+from debian import fetch, find
+from installation import free_port
+
+
+def wait_for(is_so: Callable[[], object], within_s: float = 20) -> None:
+    """Until something is so; errors of the connection are not yet."""
+    give_up_at = time.monotonic() + within_s
+    while True:
+        with contextlib.suppress(httpx.HTTPError):
+            if is_so():
+                return
+        assert time.monotonic() < give_up_at, "it did not come"
+        time.sleep(0.2)
+
+
+@contextlib.contextmanager
+def run_prometheus(directory: Path, config: str, *flags: str) -> Iterator[str]:
+    """Its origin, once it is ready."""
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "prometheus.yml").write_text(config)
+    words = [f"--config.file={directory}/prometheus.yml", f"--storage.tsdb.path={directory}/data", *flags]
+    with _run("prometheus", "prometheus", directory, words) as origin:
+        yield origin
+
+
+@contextlib.contextmanager
+def run_alertmanager(directory: Path, config: str) -> Iterator[str]:
+    """Its origin, once it is ready."""
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "alertmanager.yml").write_text(config)
+    words = [
+        f"--config.file={directory}/alertmanager.yml",
+        f"--storage.path={directory}/data",
+        "--cluster.listen-address=",
+    ]
+    with _run("prometheus-alertmanager", "prometheus-alertmanager", directory, words) as origin:
+        yield origin
+
+
+@contextlib.contextmanager
+def _run(package: str, program: str, directory: Path, words: list[str]) -> Iterator[str]:
+    fetch(package)
+    found = find(package, program)
+    assert found is not None, f"{package} has no {program}"
+    port = free_port()
+    with (directory / "log").open("w") as log:
+        process = subprocess.Popen(
+            [str(found), f"--web.listen-address=127.0.0.1:{port}", *words], stderr=log, stdout=log
+        )
+        try:
+            origin = f"http://127.0.0.1:{port}"
+            wait_for(lambda: httpx.get(f"{origin}/-/ready").status_code == 200, 30)
+            yield origin
+        finally:
+            process.terminate()
+            process.wait(30)
