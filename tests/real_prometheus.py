@@ -24,12 +24,12 @@ def wait_for(is_so: Callable[[], object], within_s: float = 20) -> None:
 
 
 @contextlib.contextmanager
-def run_prometheus(directory: Path, config: str, *flags: str) -> Iterator[str]:
+def run_prometheus(directory: Path, config: str, *flags: str, port: int | None = None) -> Iterator[str]:
     """Its origin, once it is ready."""
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "prometheus.yml").write_text(config)
     words = [f"--config.file={directory}/prometheus.yml", f"--storage.tsdb.path={directory}/data", *flags]
-    with _run("prometheus", "prometheus", directory, words) as origin:
+    with _run("prometheus", "prometheus", directory, words, port) as origin:
         yield origin
 
 
@@ -48,11 +48,11 @@ def run_alertmanager(directory: Path, config: str) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def _run(package: str, program: str, directory: Path, words: list[str]) -> Iterator[str]:
+def _run(package: str, program: str, directory: Path, words: list[str], port: int | None = None) -> Iterator[str]:
     fetch(package)
     found = find(package, program)
     assert found is not None, f"{package} has no {program}"
-    port = free_port()
+    port = port or free_port()
     with (directory / "log").open("w") as log:
         process = subprocess.Popen(
             [str(found), f"--web.listen-address=127.0.0.1:{port}", *words], stderr=log, stdout=log

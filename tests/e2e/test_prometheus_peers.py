@@ -1,16 +1,23 @@
 """Monitoring beside the real programs: Debian's Prometheus scrapes us and is scraped, and so on; each is the judge of our side."""
 
+import gzip
+import json
+import os
+import signal
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
 
+import cramjam
 import httpx
 import pytest
 
-from installation import Installation, Served, Vendor, vendor_config
+from installation import Installation, Served, Vendor, free_port, vendor_config
 from real_prometheus import run_prometheus, wait_for
+from steelyard.monitor.remote_write import WrittenSeries, encode
 
 API = "/prometheus/api/v1"
 
@@ -140,3 +147,166 @@ scrape_configs:
         assert (theirs["metric"], theirs["value"][1]) == (ours["metric"], ours["value"][1])
         assert [one["value"][1] for one in there('up{job="federate"}')] == ["1"]
         assert {one["metric"]["job"] for one in there('{__name__="up"}')} == {"federate", "shop"}
+
+
+def test_a_real_prometheus_writes_to_us(watching: Served, tmp_path: Path) -> None:
+    """Its samples arrive under its labels and as the workspace's own, staleness and metadata included; nothing is refused."""
+    config = f"""
+global: {{ scrape_interval: 500ms, external_labels: {{ replica: a }} }}
+scrape_configs:
+- job_name: self
+  static_configs: [{{ targets: ["PORT"] }}]
+- job_name: gone
+  static_configs: [{{ targets: ["127.0.0.1:9"] }}]
+remote_write:
+- url: {watching.origin}{API}/write
+  authorization: {{ credentials: "{watching.key}" }}
+  metadata_config: {{ send_interval: 1s }}
+  queue_config: {{ batch_send_deadline: 500ms, max_samples_per_send: 200, min_shards: 3 }}
+"""
+    port = free_port()
+    with run_prometheus(tmp_path, config.replace("PORT", f"127.0.0.1:{port}"), port=port) as origin:
+        wait_for(lambda: ask(watching, 'prometheus_build_info{job="self"}'))
+        (info,) = ask(watching, 'prometheus_build_info{job="self"}')
+        assert (info["metric"]["workspace_id"], info["metric"]["replica"]) == ("default", "a")
+        ups = {one["metric"]["job"]: one["value"][1] for one in ask(watching, 'up{job=~"self|gone"}')}
+        assert ups == {"self": "1", "gone": "0"}
+        wait_for(lambda: ask(watching, 'rate(prometheus_tsdb_head_samples_appended_total{job="self"}[30s]) > 0'))
+        there = {"query": 'count({job="self"})'}
+        wait_for(
+            lambda: (
+                ask(watching, there["query"])[0]["value"][1]
+                == httpx.get(f"{origin}/api/v1/query", params=there).json()["data"]["result"][0]["value"][1]
+            )
+        )
+        types = {"metric": "prometheus_tsdb_head_samples_appended_total"}
+        wait_for(
+            lambda: httpx.get(watching.origin + API + "/metadata", params=types, headers=watching.headers()).json()[
+                "data"
+            ]
+        )
+        refused = (
+            "sum(prometheus_remote_storage_samples_failed_total + prometheus_remote_storage_samples_dropped_total)"
+        )
+        told = httpx.get(f"{origin}/api/v1/query", params={"query": refused}).json()["data"]["result"]
+        assert [one["value"][1] for one in told] == ["0"], (tmp_path / "log").read_text()[-2000:]
+    # it ended its series with it, or the lookback does
+    other = watching.installation.create_key("--workspace", "other", name="other")["key"]
+    assert ask(watching, 'prometheus_build_info{job="self"} or up', other) == []
+
+
+SNAPPY = {"content-encoding": "snappy", "content-type": "application/x-protobuf"}
+
+
+def series(now_ms: int, *values: float, **labels: str) -> WrittenSeries:
+    pairs = tuple({"__name__": "level", "job": "hand", **labels}.items())
+    return WrittenSeries(pairs, [now_ms + 1000 * number for number in range(len(values))], list(values))
+
+
+def test_what_is_written_and_what_is_refused(watching: Served) -> None:
+    """Good samples of a request are taken whatever the others are; a refusal says which and why."""
+    url, now = watching.origin + API + "/write", int(time.time() * 1000) - 60_000
+
+    def write(*some: WrittenSeries, **headers: str) -> httpx.Response:
+        return httpx.post(url, content=encode(some), headers=SNAPPY | headers | watching.headers(), timeout=30)
+
+    assert write(series(now, 1, 2, 3)).status_code == 204
+    # again, as after an answer that was lost
+    assert write(series(now, 1, 2, 3)).status_code == 400
+    assert write(series(now + 2000, 3)).status_code == 204
+    cases = (
+        ((series(now, 9),), "out of order sample (1 samples)"),
+        ((series(now + 2000, 9),), "duplicate sample for timestamp"),
+        ((series(now + 3_600_000, 9),), "out of bounds"),
+        ((series(now - 40 * 86_400_000, 9, n="old"),), "out of bounds"),
+        ((series(now, 9, __name__="llm_requests_total"),), "platform's own"),
+        ((series(now, 9, __name__="up", job="steelyard"),), "platform's own"),
+        ((series(now, 9, __name__=""),), "without a metric name"),
+        ((series(now, 9, long="x" * 3000),), "longer than"),
+        ((WrittenSeries((("__name__", "a"), ("b", "1"), ("b", "2")), [now], [1.0]),), "twice"),
+        ((series(now, 9), series(now, 5, n="good")), "1 other samples were taken"),
+    )
+    for some, text in cases:
+        answer = write(*some)
+        assert (answer.status_code, text in answer.text) == (400, True), (text, answer.text)
+    assert [one["value"][1] for one in ask(watching, 'level{n="good"}')] == ["5"]
+    assert [one["value"][1] for one in ask(watching, 'level{n=""}')] == ["3"]
+    for body, headers, status, text in (
+        (b"\xff\xff\xff", {}, 400, "snappy: corrupt input"),
+        (b"", {}, 400, "snappy: corrupt input"),
+        (b"\xff\xff\xff\xff\x0f" + b"a" * 50, {}, 400, "unpacked"),
+        (bytes(cramjam.snappy.compress_raw(b"\xff\xff\xff")), {}, 400, "WriteRequest"),
+        (encode([]), {}, 204, ""),
+        (encode([]), {"content-type": "application/json"}, 415, "remote write 1.0"),
+        (encode([]), {"content-type": "application/x-protobuf;proto=io.prometheus.write.v2.Request"}, 415, "1.0"),
+        (encode([]), {"content-encoding": "gzip"}, 415, "snappy"),
+    ):
+        answer = httpx.post(url, content=body, headers=SNAPPY | headers | watching.headers(), timeout=30)
+        assert (answer.status_code, text in answer.text) == (status, True), (body, answer.text)
+    assert httpx.post(url, content=encode([]), headers=SNAPPY).status_code == 401
+
+
+def test_too_many_written_series(watching: Served) -> None:
+    """New ones are refused; those that are there go on."""
+    url, now = watching.origin + API + "/write", int(time.time() * 1000)
+    key = watching.installation.create_key("--workspace", "other", name="other")["key"]
+    many = [series(now, 1, n=str(number)) for number in range(20_001)]
+    answer = httpx.post(url, content=encode(many), headers=SNAPPY | watching.headers(key), timeout=60)
+    assert (answer.status_code, "20000 are allowed at once" in answer.text) == (400, True), answer.text
+    again = [series(now + 1000, 2, n=str(number)) for number in range(20_000)]
+    assert httpx.post(url, content=encode(again), headers=SNAPPY | watching.headers(key), timeout=60).status_code == 204
+    assert ask(watching, "sum(level)", key)[0]["value"][1] == "40000"
+
+
+def test_otlp_refusals(watching: Served) -> None:
+    """What cannot be kept is told as the partial success, in the form that was sent."""
+    url = watching.origin + API + "/otlp/v1/metrics"
+    now = str(time.time_ns())
+    points = [{"asInt": "3", "timeUnixNano": now, "attributes": [{"key": "a.b", "value": {"stringValue": "x"}}]}]
+    metrics = [
+        {"name": "taps", "unit": "1", "sum": {"aggregationTemporality": 2, "isMonotonic": True, "dataPoints": points}},
+        {"name": "drops", "sum": {"aggregationTemporality": 1, "isMonotonic": True, "dataPoints": points}},
+        {"name": "wide", "exponentialHistogram": {"aggregationTemporality": 2, "dataPoints": [{"timeUnixNano": now}]}},
+    ]
+    body = {"resourceMetrics": [{"resource": {"attributes": []}, "scopeMetrics": [{"metrics": metrics}]}]}
+    answer = httpx.post(url, json=body, headers=watching.headers())
+    assert answer.status_code == 200, answer.text
+    told = answer.json()["partialSuccess"]
+    assert told["rejectedDataPoints"] == "2"
+    assert "delta temporality" in told["errorMessage"]
+    assert ask(watching, 'taps_total{a_b="x"}')[0]["value"][1] == "3"
+    packed = httpx.post(
+        url, content=gzip.compress(json.dumps(body).encode()),
+        headers={"content-type": "application/json", "content-encoding": "gzip"} | watching.headers(),
+    )  # fmt: skip
+    assert packed.status_code == 200
+    for content, headers, status in (
+        (b"{", {"content-type": "application/json"}, 400),
+        (b"\xff\xff", {"content-type": "application/x-protobuf"}, 400),
+        (b"no gzip", {"content-type": "application/json", "content-encoding": "gzip"}, 400),
+        (gzip.compress(b"a" * 70_000_000), {"content-type": "application/json", "content-encoding": "gzip"}, 400),
+        (b"[" * 100_000, {"content-type": "application/json"}, 400),
+        (b"{}", {"content-type": "text/plain"}, 415),
+        (b"{}", {"content-type": "application/json", "content-encoding": "br"}, 415),
+    ):
+        answer = httpx.post(url, content=content, headers=headers | watching.headers(), timeout=30)
+        assert answer.status_code == status, (content[:20], answer.text)
+
+
+def test_kill_minus_nine_while_it_is_written_to(watching: Served) -> None:
+    """What was acknowledged and is older than the flush is there; a sender that sends again is not refused."""
+    url, start = watching.origin + API + "/write", int(time.time() * 1000) - 600_000
+    acknowledged = []
+    for number in range(60):
+        answer = httpx.post(
+            url, content=encode([series(start + 1000 * number, number, n="kill")]), headers=SNAPPY | watching.headers(), timeout=30
+        )  # fmt: skip
+        if answer.status_code == 204:
+            acknowledged.append(number)
+        if number % 20 == 10:
+            time.sleep(1)
+            monitor = next(pid for pid, role in watching.installation.children().items() if role == "monitor")
+            os.kill(monitor, signal.SIGKILL)
+    assert len(acknowledged) > 50
+    (found,) = ask(watching, 'level{n="kill"}[20m]')
+    assert {int(value) for _, value in found["values"]} >= set(acknowledged)

@@ -6,7 +6,6 @@ That one is a 2.42: samples and times of evaluation are chosen so that no window
 import json
 import math
 import random
-import struct
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +17,10 @@ import pytest
 
 from installation import Installation
 from real_prometheus import run_prometheus
+from steelyard.monitor.received import Received
+from steelyard.monitor.remote_write import HEADERS, WrittenSeries, decode, encode
+from steelyard.monitor.series_store import SeriesStore
+from steelyard.monitor.tenants import WORKSPACE
 from steelyard.promql.answers import show_result
 from steelyard.promql.engine import query_instant, query_range
 from steelyard.promql.errors import QueryError
@@ -26,7 +29,6 @@ from steelyard.promql.parse import parse
 from steelyard.promql.values import STALE_NAN
 
 from .grammar import Grammar
-from .memory import Memory
 
 QUERIES = 300
 STEP_MS = 15_000
@@ -61,34 +63,6 @@ def is_comparable(text: str) -> bool:
     return not is_delicate and not is_digit and not any(word in text for word in LEFT_OUT)
 
 
-def varint(number: int) -> bytes:
-    out = b""
-    number &= (1 << 64) - 1
-    while number >= 0x80:
-        out += bytes([number & 0x7F | 0x80])
-        number >>= 7
-    return out + bytes([number])
-
-
-def block(field: int, data: bytes) -> bytes:
-    return varint(field << 3 | 2) + varint(len(data)) + data
-
-
-def encode(series: list[tuple[Labels, np.ndarray, np.ndarray]]) -> bytes:  # type: ignore[type-arg]
-    """A remote write request, in a snappy block of literals alone."""
-    body = b""
-    for labels, times, values in series:
-        one = b"".join(block(1, block(1, name.encode()) + block(2, value.encode())) for name, value in labels)
-        for at, value in zip(times.tolist(), values, strict=True):
-            one += block(2, b"\x09" + struct.pack("<d", value) + b"\x10" + varint(at))
-        body += block(1, one)
-    out = varint(len(body))
-    for start in range(0, len(body), 60_000):
-        part = body[start : start + 60_000]
-        out += b"\xf4" + struct.pack("<H", len(part) - 1) + part
-    return out
-
-
 def make_series(now_ms: int) -> list[tuple[Labels, np.ndarray, np.ndarray]]:  # type: ignore[type-arg]
     """Counters, gauges and histograms over two hours, with resets, gaps and ends."""
     dice = np.random.default_rng(7)
@@ -121,25 +95,26 @@ def make_series(now_ms: int) -> list[tuple[Labels, np.ndarray, np.ndarray]]:  # 
 
 
 @pytest.fixture(scope="module")
-def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Memory, int]]:
+def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, SeriesStore, int]]:
     config = "global: {evaluation_interval: 1m}\n"
     features = "--enable-feature=promql-at-modifier,promql-negative-offset"
     with run_prometheus(
         tmp_path_factory.mktemp("prometheus"), config, "--web.enable-remote-write-receiver", features
     ) as origin:
         now = int(time.time()) // 3600 * 3600_000
-        memory = Memory()
-        series = make_series(now)
-        for labels, times, values in series:
-            memory.add(labels, times, values)
-        headers = {
-            "Content-Encoding": "snappy",
-            "Content-Type": "application/x-protobuf",
-            "X-Prometheus-Remote-Write-Version": "0.1.0",
-        }
-        answer = httpx.post(f"{origin}/api/v1/write", content=encode(series), headers=headers, timeout=30)
+        # one body for both
+        body = encode(
+            WrittenSeries(labels, times.tolist(), values.tolist()) for labels, times, values in make_series(now)
+        )
+        answer = httpx.post(f"{origin}/api/v1/write", content=body, headers=HEADERS, timeout=30)
         assert answer.status_code == 204, answer.text
-        yield origin, memory, now
+        store = SeriesStore(tmp_path_factory.mktemp("series"))
+        refusals = Received(store).take("w", decode(body))
+        assert not refusals.reasons, str(refusals)
+        # a part in memory, a part in blocks
+        store.settle(now - 1_800_000)
+        yield origin, store, now
+        store.close()
 
 
 def as_rows(data: dict[str, Any]) -> dict[Any, float]:
@@ -148,7 +123,8 @@ def as_rows(data: dict[str, Any]) -> dict[Any, float]:
         return {((), float(data["result"][0])): float(data["result"][1])}
     rows = {}
     for one in data["result"]:
-        labels = tuple(sorted(one["metric"].items()))
+        # what is written to us is a workspace's
+        labels = tuple(sorted((name, value) for name, value in one["metric"].items() if name != WORKSPACE))
         for at, value in one.get("values") or [one["value"]]:
             rows[labels, float(at)] = float(value)
     return rows
@@ -160,13 +136,13 @@ def same(one: float, other: float) -> bool:
     return one == other or abs(one - other) <= 1e-9 * max(abs(one), abs(other)) or abs(one - other) < 1e-12
 
 
-def ours(memory: Memory, text: str, at: int, wish: dict[str, int] | None) -> dict[Any, float] | None:
+def ours(store: SeriesStore, text: str, at: int, wish: dict[str, int] | None) -> dict[Any, float] | None:
     try:
         node = parse(text)
         if wish is None:
-            result = query_instant(node, memory, at)
+            result = query_instant(node, store, at)
         else:
-            result = query_range(node, memory, wish["start"] * 1000, wish["end"] * 1000, wish["step"] * 1000)
+            result = query_range(node, store, wish["start"] * 1000, wish["end"] * 1000, wish["step"] * 1000)
     except QueryError:
         return None
     shown, _ = show_result(result, is_range=wish is not None)
@@ -175,19 +151,19 @@ def ours(memory: Memory, text: str, at: int, wish: dict[str, int] | None) -> dic
     return as_rows(json.loads(msgspec.json.encode(shown)))
 
 
-def test_generated_queries(real: tuple[str, Memory, int]) -> None:
+def test_generated_queries(real: tuple[str, SeriesStore, int]) -> None:
     """Instant and range queries agree to nine digits, and what the one refuses the other refuses."""
     compare(real, QUERIES, 11)
 
 
 @pytest.mark.long
-def test_many_generated_queries(real: tuple[str, Memory, int]) -> None:
+def test_many_generated_queries(real: tuple[str, SeriesStore, int]) -> None:
     """Likewise, ten times as many."""
     compare(real, 10 * QUERIES, 12)
 
 
-def compare(real: tuple[str, Memory, int], count: int, seed: int) -> None:
-    origin, memory, now = real
+def compare(real: tuple[str, SeriesStore, int], count: int, seed: int) -> None:
+    origin, store, now = real
     pick = random.Random(seed)
     asked = refused = 0
     number = seed * 1_000_000
@@ -205,7 +181,7 @@ def compare(real: tuple[str, Memory, int], count: int, seed: int) -> None:
         else:
             answer = httpx.get(f"{origin}/api/v1/query_range", params={"query": text, **wish}, timeout=30)
         theirs = as_rows(answer.json()["data"]) if answer.status_code == 200 else None
-        mine = ours(memory, text, at * 1000, wish)
+        mine = ours(store, text, at * 1000, wish)
         asked += 1
         refused += theirs is None
         problem = difference(mine, theirs, answer)
@@ -226,7 +202,7 @@ def difference(mine: dict[Any, float] | None, theirs: dict[Any, float] | None, a
     return None
 
 
-def test_by_the_command_line(real: tuple[str, Memory, int], tmp_path: Path) -> None:
+def test_by_the_command_line(real: tuple[str, SeriesStore, int], tmp_path: Path) -> None:
     """A table, a plot and a refusal, of a Prometheus that is not ours."""
     origin, _, _ = real
     cli = Installation(tmp_path).cli

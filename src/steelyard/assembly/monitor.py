@@ -17,6 +17,7 @@ from steelyard.base.metrics_port import open_metrics_port
 from steelyard.config import Settings
 from steelyard.monitor.pushed import Pushed
 from steelyard.monitor.questions import Questions
+from steelyard.monitor.received import Received
 from steelyard.monitor.scraper import Target, end_others
 from steelyard.monitor.series_store import SeriesStore
 from steelyard.upstream.pool import Pool
@@ -52,6 +53,8 @@ class Monitor:
         self._store = SeriesStore(directory)
         self._questions = Questions(self._store)
         self._pushed = Pushed(directory, self._store)
+        kept_s = read_ttl_s(settings.monitor.retention)
+        self._received = Received(self._store, retention_ms=(kept_s or 0) * 1000)
         self._targets = make_targets(settings, pool)
         end_others(self._store, self._targets)
 
@@ -60,7 +63,12 @@ class Monitor:
         path = self._settings.run_dir / MONITOR_SOCKET
         path.unlink(missing_ok=True)
         api = PrometheusApi(
-            self._store, self._questions, self._targets, self._pushed, retention=self._settings.monitor.retention
+            self._store,
+            self._questions,
+            self._targets,
+            self._pushed,
+            self._received,
+            retention=self._settings.monitor.retention,
         )
         config = uvicorn.Config(
             api.app(), uds=str(path), ws="none", lifespan="off", log_config=None, access_log=False,
@@ -76,7 +84,7 @@ class Monitor:
             *(repeat(f"scraping {one.job}", one.interval_s, self._scraping(one)) for one in self._targets),
             repeat("sampling what was pushed", every_s, lambda: asyncio.to_thread(self._pushed.sample)),
             repeat("writing samples to the disk", FLUSH_S, lambda: asyncio.to_thread(self._store.flush)),
-            repeat("writing blocks", SETTLE_S, lambda: asyncio.to_thread(self._store.settle, now_us() // 1000)),
+            repeat("writing blocks", SETTLE_S, lambda: asyncio.to_thread(self._settle)),
             repeat("forgetting old samples", FORGET_S, self._forget),
         ]
 
@@ -86,6 +94,10 @@ class Monitor:
             self._scrapes.add((target.health.state,))
 
         return scrape
+
+    def _settle(self) -> None:
+        if self._store.settle(now_us() // 1000):
+            self._received.refresh()
 
     async def _forget(self) -> None:
         kept_s = read_ttl_s(self._settings.monitor.retention)

@@ -5,10 +5,9 @@ from urllib.parse import urlsplit
 from steelyard.assembly.orders import FACE_SOCKET
 from steelyard.config import ScrapeTarget, Settings, resolve_secret
 from steelyard.monitor.scraper import Fetch, Page, Target
+from steelyard.monitor.tenants import OWN_JOB
 from steelyard.upstream.pool import Origin, Pool, PoolError, parse_origin
 
-#: The platform's own metrics bear this as `job`.
-OWN_JOB = "steelyard"
 SCRAPE_TIMEOUT_S = 10.0
 _ACCEPT = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.8,*/*;q=0.1"
 

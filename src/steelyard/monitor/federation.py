@@ -1,5 +1,6 @@
 """The newest samples in the text format, for another Prometheus. Source: prometheus.md 1.6."""
 
+import re
 from itertools import groupby
 
 from steelyard.promql.labels import NAME, Labels, get
@@ -7,6 +8,7 @@ from steelyard.promql.numbers import format_sample
 
 #: (labels, time in milliseconds, value)
 Newest = tuple[Labels, int, float]
+_PLAIN = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _ESCAPES = {ord("\\"): "\\\\", ord('"'): '\\"', ord("\n"): "\\n"}
 
 
@@ -15,9 +17,15 @@ def render_newest(samples: list[Newest]) -> str:
     lines = []
     ordered = sorted(samples, key=lambda one: (get(one[0], NAME), one[0]))
     for name, some in groupby(ordered, key=lambda one: get(one[0], NAME)):
-        lines.append(f"# TYPE {name} untyped\n")
+        lines.append(f"# TYPE {_name(name)} untyped\n")
         for labels, at_ms, value in some:
             pairs = {"instance": "", **{key: text for key, text in labels if key != NAME}}
-            inner = ",".join(f'{key}="{text.translate(_ESCAPES)}"' for key, text in sorted(pairs.items()))
-            lines.append(f"{name}{{{inner}}} {format_sample(value)} {at_ms}\n")
+            inner = ",".join(f'{_name(key)}="{text.translate(_ESCAPES)}"' for key, text in sorted(pairs.items()))
+            series = f"{name}{{{inner}}}" if _PLAIN.fullmatch(name) else f"{{{_name(name)},{inner}}}"
+            lines.append(f"{series} {format_sample(value)} {at_ms}\n")
     return "".join(lines)
+
+
+def _name(name: str) -> str:
+    """As it is, or in quotes where 0.0.4 could not have it."""
+    return name if _PLAIN.fullmatch(name) else f'"{name.translate(_ESCAPES)}"'

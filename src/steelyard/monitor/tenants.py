@@ -16,8 +16,11 @@ MAX_VALUE_CHARS = 2_000
 RESERVED = re.compile(
     r"llm_.*|model_(?:call|first_token|generation|usage|tps|total_amount|input_amount|output_amount|cache_hit|ptu)\w*"
     r"|app_(?:runs?|node)_\w+|rag_\w+|monitor_\w+|task_(?:open|running|ended_total|webhook_\w+)|job_total|job_duration_seconds\w*"
-    r"|gateway_\w+|gen_ai_\w+|ALERTS(?:_FOR_STATE)?|up|scrape_\w+|push_time_seconds"
+    r"|gateway_\w+|gen_ai_\w+|push_time_seconds"
 )  # fmt: skip
+#: The `job` of the platform's own series: an alert on `up` of it must mean it.
+OWN_JOB = "steelyard"
+_OWN_NAMES = frozenset({"up", "ALERTS", "ALERTS_FOR_STATE"})
 
 
 class Refused(ValueError):
@@ -40,6 +43,8 @@ def check_series(labels: Labels) -> None:
         raise Refused("a sample without a metric name")
     if RESERVED.fullmatch(name):
         raise Refused(f"the name {name!r} is the platform's own; choose another")
+    if name in _OWN_NAMES and get(labels, "job") == OWN_JOB:
+        raise Refused(f"{name!r} of the job {OWN_JOB!r} is the platform's own; give it a job of yours")
     if len(labels) > MAX_LABELS:
         raise Refused(f"{name!r} has {len(labels)} labels; {MAX_LABELS} are allowed")
     for key, value in labels:

@@ -26,6 +26,7 @@ from steelyard.monitor.exposition_format import Metadata
 from steelyard.monitor.federation import render_newest
 from steelyard.monitor.pushed import Pushed
 from steelyard.monitor.questions import TIMEOUT_S, Questions, View
+from steelyard.monitor.received import Received
 from steelyard.monitor.scraper import DOWN, Target
 from steelyard.monitor.series_store import SeriesStore
 from steelyard.monitor.statistics import describe_store
@@ -40,6 +41,7 @@ from steelyard.promql.tree import show_tree
 from steelyard.web.principal import get_principal
 from steelyard.web.prometheus_forms import Parameters, fault_answer, read_parameters, refuse
 from steelyard.web.push_api import PushApi
+from steelyard.web.write_api import WriteApi
 
 PREFIX = "/prometheus"
 API = PREFIX + "/api/v1"
@@ -126,12 +128,20 @@ class PrometheusApi:
     """The handlers."""
 
     def __init__(
-        self, store: SeriesStore, questions: Questions, targets: list[Target], pushed: Pushed, *, retention: str
+        self,
+        store: SeriesStore,
+        questions: Questions,
+        targets: list[Target],
+        pushed: Pushed,
+        received: Received,
+        *,
+        retention: str,
     ) -> None:
         self._store = store
         self._questions = questions
         self._targets = targets
         self._pushed = pushed
+        self._received = received
         self._retention = retention
         self._started = datetime.now(UTC)
 
@@ -168,6 +178,7 @@ class PrometheusApi:
                 Route(PREFIX + "/", _front),
                 Route(PREFIX + "/federate", self.federate),
                 *PushApi(self._pushed, PREFIX).routes(),
+                *WriteApi(self._received, API).routes(),
                 *(Route(f"{PREFIX}/-/{name}", _well, methods=["GET", "HEAD"]) for name in ("healthy", "ready")),
             ],
             middleware=[Middleware(GZipMiddleware, minimum_size=1000, compresslevel=1)],
@@ -253,7 +264,11 @@ class PrometheusApi:
         seen = None if view.workspace is None else await self._questions.list_series([], -ALL_MS, ALL_MS, view)
         names = None if seen is None else {get(labels, NAME) for labels in seen}
         found: dict[str, list[dict[str, str]]] = {}
-        sources = [*(one.families for one in self._targets), self._pushed.families(view.workspace)]
+        sources = [
+            *(one.families for one in self._targets),
+            self._pushed.families(view.workspace),
+            self._received.families(view.workspace),
+        ]
         for families in sources:
             for family, one in families.items():
                 if (wanted and family != wanted) or (names is not None and not _is_of(family, names)):
@@ -336,7 +351,7 @@ class PrometheusApi:
                 "query.lookback-delta": f"{LOOKBACK_MS // 60_000}m",
                 "query.timeout": f"{TIMEOUT_S / 60:.0f}m",
                 "storage.tsdb.retention.time": self._retention,
-                "web.enable-remote-write-receiver": "false",
+                "web.enable-remote-write-receiver": "true",
             }
         )
 

@@ -7,6 +7,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+from opentelemetry.sdk.resources import Resource
 from prometheus_api_client import PrometheusApiClientException, PrometheusConnect
 from prometheus_client import (
     CollectorRegistry,
@@ -100,3 +104,30 @@ def test_prometheus_api_client(client: PrometheusConnect, job: str) -> None:
     assert client.get_target_metadata({"job": "steelyard"}) == []
     with pytest.raises(PrometheusApiClientException, match="unclosed left parenthesis"):
         client.custom_query("sum(up")
+
+
+def test_opentelemetry(client: PrometheusConnect, job: str) -> None:
+    """The unmodified SDK exports counters, gauges and histograms; they have Prometheus' names and are told as its target."""
+    exporter = OTLPMetricExporter(
+        endpoint=GATEWAY + "/api/v1/otlp/v1/metrics", headers={"Authorization": f"Bearer {KEY}"}
+    )
+    reader = PeriodicExportingMetricReader(exporter, export_interval_millis=60_000)
+    resource = Resource.create(
+        {"service.name": job, "service.namespace": "shop", "service.instance.id": "one", "host.name": "nas"}
+    )
+    provider = MeterProvider([reader], resource=resource)
+    meter = provider.get_meter("judge")
+    meter.create_counter("http.requests", "{request}", "Requests.").add(3, {"http.route": "/a"})
+    meter.create_histogram("work.duration", "s", "How long.").record(0.2)
+    meter.create_up_down_counter("queue.size", "By").add(7)
+    meter.create_gauge("load", "1").set(0.5)
+    assert provider.force_flush()
+    chosen = f'job="shop/{job}",instance="one"'
+    [(labels, value)] = value_of(client, f"http_requests_total{{{chosen}}}")
+    assert (labels["http_route"], labels["workspace_id"], value) == ("/a", "default", 3)
+    assert value_of(client, f"work_duration_seconds_count{{{chosen}}}")[0][1] == 1
+    assert value_of(client, f'work_duration_seconds_bucket{{{chosen},le="+Inf"}}')[0][1] == 1
+    assert value_of(client, f"queue_size_bytes{{{chosen}}}")[0][1] == 7
+    assert value_of(client, f"load_ratio{{{chosen}}}")[0][1] == 0.5
+    assert value_of(client, f"target_info{{{chosen}}}")[0][0]["host_name"] == "nas"
+    provider.shutdown()
