@@ -60,7 +60,7 @@ async def measure() -> dict[str, float]:
             desk = Desk(shelf, NoBudgets(), result_ttl_s=86_400, deadline_s=3600)
             worker = Worker(
                 database, {IMAGE: NothingToDo()}, no_model, Registry(), name="bench.1", run_dir=data,
-                slots={CALLS_LANE: SLOTS}, per_workspace=10**6, result_ttl_s=86_400,
+                slots={CALLS_LANE: SLOTS}, per_workspace=10**6, per_kind={}, result_ttl_s=86_400,
             )  # fmt: skip
             grant = Grant(key_id="key_bench", workspace="default")
             ask = TaskAsk(kind=IMAGE, model="", api="dashscope", service="text2image", prompt="a boat")

@@ -39,6 +39,8 @@ PART_MS = 1_800_000
 BLOCK_MS = 7_200_000
 #: A part is written once it is this much older than its end: what comes late still goes in.
 LATE_MS = 600_000
+MAX_SETS = 64
+MAX_CHOICES = 256
 #: Sources of this kind have no series of another: a target's labels are its own.
 APART = "scrape:"
 OUT_OF_BOUNDS = "out of bounds"
@@ -106,6 +108,11 @@ class SeriesStore:
         self._heads: dict[str, Growing] = {}
         self._cache: OrderedDict[int, tuple[tuple[Labels, ...], Block]] = OrderedDict()
         self._cached_bytes = 0
+        #: Blocks of one source mostly have the same series: as they are in the file -> once in memory.
+        self._sets: OrderedDict[bytes, tuple[Labels, ...]] = OrderedDict()
+        self._choices: OrderedDict[
+            tuple[int, tuple[Matcher, ...]], tuple[tuple[Labels, ...], np.ndarray[tuple[int], np.dtype[np.intp]]]
+        ] = OrderedDict()
         self._blocks = _open_blocks(directory / "blocks.db")
         self._log = Log(directory / "log")
         self._written_ms = self._written_until()
@@ -312,7 +319,7 @@ class SeriesStore:
         for source in sorted(parts.keys() | self._heads.keys()):
             pieces = []
             for labels, block in parts.get(source, ()):
-                chosen = choose(labels, matchers)
+                chosen = self._choose(labels, matchers)
                 low, high = block.times.searchsorted(start_ms), block.times.searchsorted(end_ms, side="right")
                 some = tuple(labels[row] for row in chosen)
                 pieces.append((some, block.times[low:high], block.values[chosen, low:high]))
@@ -336,6 +343,21 @@ class SeriesStore:
             self._cached_bytes -= self._cache.popitem(last=False)[1][1].values.nbytes
         return made
 
+    def _choose(
+        self, labels: tuple[Labels, ...], matchers: tuple[Matcher, ...]
+    ) -> "np.ndarray[tuple[int], np.dtype[np.intp]]":
+        """The rows that match; the same few sets of series are asked again and again."""
+        key = (id(labels), matchers)
+        known = self._choices.get(key)
+        if known is None:
+            # the set is held with it, so that its number is not given to another
+            known = self._choices[key] = (labels, choose(labels, matchers))
+            if len(self._choices) > MAX_CHOICES:
+                self._choices.popitem(last=False)
+        else:
+            self._choices.move_to_end(key)
+        return known[1]
+
     def _uncache(self, numbers: Iterable[int]) -> None:
         """Forgets blocks that are gone: SQLite gives their numbers to new ones."""
         for number in numbers:
@@ -346,7 +368,12 @@ class SeriesStore:
     def _read_block(self, number: int) -> tuple[tuple[Labels, ...], Block]:
         told, data = self._blocks.execute("SELECT labels, data FROM block WHERE id = ?", (number,)).fetchone()
         try:
-            return _decode_labels(zlib.decompress(told)), decode(data)
+            labels = self._sets.get(told)
+            if labels is None:
+                labels = self._sets[told] = _decode_labels(zlib.decompress(told))
+                if len(self._sets) > MAX_SETS:
+                    self._sets.popitem(last=False)
+            return labels, decode(data)
         except (DamagedBlock, zlib.error, msgspec.DecodeError) as exc:
             raise OSError(f"block {number} is damaged: {exc}") from exc
 

@@ -74,11 +74,14 @@ def aggregate(node: Aggregation, vector: Vector, param: Value | None, context: C
         for share in np.unique(shares[np.isnan(shares) | (shares < 0) | (shares > 1)]):
             warn_of_quantile(context, float(share))
     values, present, drops = [], [], []
-    for rows in groups.rows:
+    sums = _sums_at_once(vector, groups) if node.op == "sum" else None
+    for number, rows in enumerate(groups.rows):
         context.check()
         there = vector.present[rows]
-        samples = vector.values[rows]
-        values.append(_put_together(node.op, samples, there, shares))
+        if sums is None:
+            values.append(_put_together(node.op, vector.values[rows], there, shares))
+        else:
+            values.append(sums[number])
         present.append(anywhere(there, axis=0))
         drops.append(bool(vector.drops[rows].any()))
     keeps_name = node.is_grouped and not node.is_without and NAME in node.names
@@ -92,6 +95,22 @@ def _put_together(op: str, samples: Floats, there: Bools, shares: Floats | None)
         assert shares is not None
         return quantile_of(samples.T, there.T, shares)
     return _REDUCERS[op](samples, there)
+
+
+def _sums_at_once(vector: Vector, groups: Groups) -> Floats | None:
+    """All groups' sums, the nth series of each in one step; None where some samples are not there, or there is one step."""
+    if vector.values.shape[1] == 1 or not vector.present.all():
+        return None
+    order = sorted(range(len(groups.rows)), key=lambda number: -len(groups.rows[number]))
+    total = np.zeros((len(order), vector.values.shape[1]))
+    rest = np.zeros_like(total)
+    for place in range(len(groups.rows[order[0]])):
+        rows = [groups.rows[number][place] for number in order if len(groups.rows[number]) > place]
+        some = slice(0, len(rows))
+        total[some], rest[some] = add(vector.values[rows], total[some], rest[some])
+    made = np.empty_like(total)
+    made[order] = np.where(np.isinf(total), total, total + rest)
+    return made
 
 
 def _sum(samples: Floats, there: Bools) -> Floats:

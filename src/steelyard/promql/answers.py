@@ -7,10 +7,12 @@ import numpy as np
 
 from steelyard.promql.engine import Result, raw_samples
 from steelyard.promql.labels import Labels
-from steelyard.promql.numbers import format_plain, format_sample, format_time
-from steelyard.promql.values import Matrix, Scalar, String, Vector
+from steelyard.promql.numbers import format_plain, format_sample, format_samples, format_time
+from steelyard.promql.values import Bools, Matrix, Scalar, String, Times, Vector
 
 MAX_NOTES = 10
+#: Texts of a result that are kept while it is made.
+MAX_FORMS = 64
 
 
 def show_result(result: Result, *, is_range: bool, limit: int = 0) -> tuple[dict[str, Any], bool]:
@@ -33,13 +35,13 @@ def show_result(result: Result, *, is_range: bool, limit: int = 0) -> tuple[dict
         pairs = [[stamp, format_sample(float(one))] for stamp, one in zip(stamps, value.values, strict=True)]
         return {"resultType": "matrix", "result": [{"metric": {}, "values": pairs}]}, False
     if is_range:
-        stamps = [_time(int(step)) for step in result.steps]
-        return _cut("matrix", [_series(value, row, stamps) for row in range(len(value))], limit)
-    stamp = _time(int(result.steps[0]))
-    rows = [
-        {"metric": dict(labels), "value": [stamp, format_sample(float(value.values[row, 0]))]}
-        for row, labels in enumerate(value.labels)
-    ]
+        forms = _Forms(result.steps)
+        count = min(len(value), limit) if limit > 0 else len(value)
+        rows = [_series(value, row, forms) for row in range(count)]
+        return {"resultType": "matrix", "result": rows}, count < len(value)
+    stamp = format_time(int(result.steps[0])).encode()
+    told = zip(value.labels, format_samples(value.values[:, 0]), strict=True)
+    rows = [{"metric": dict(labels), "value": msgspec.Raw(b'[%b,"%b"]' % (stamp, one))} for labels, one in told]
     return _cut("vector", rows, limit)
 
 
@@ -48,11 +50,28 @@ def _cut(kind: str, rows: list[dict[str, Any]], limit: int) -> tuple[dict[str, A
     return {"resultType": kind, "result": rows[:limit] if is_cut else rows}, is_cut
 
 
-def _series(vector: Vector, row: int, stamps: list[msgspec.Raw]) -> dict[str, Any]:
-    columns = np.flatnonzero(vector.present[row]).tolist()
-    values = vector.values[row].tolist()
-    pairs = [[stamps[column], format_sample(values[column])] for column in columns]
-    return {"metric": dict(vector.labels[row]), "values": pairs}
+class _Forms:
+    """The texts of many series, less their values: those that are there at the same steps share one."""
+
+    def __init__(self, steps: Times) -> None:
+        self._pieces = [b'[%b,"%%b"]' % format_time(step).encode() for step in steps.tolist()]
+        self._made: dict[bytes, bytes] = {}
+
+    def of(self, present: Bools) -> bytes:
+        key = present.tobytes()
+        form = self._made.get(key)
+        if form is None:
+            if len(self._made) >= MAX_FORMS:
+                self._made.clear()
+            form = b"[" + b",".join(self._pieces[column] for column in np.flatnonzero(present)) + b"]"
+            self._made[key] = form
+        return form
+
+
+def _series(vector: Vector, row: int, forms: _Forms) -> dict[str, Any]:
+    present = vector.present[row]
+    values = tuple(format_samples(vector.values[row][present]))
+    return {"metric": dict(vector.labels[row]), "values": msgspec.Raw(forms.of(present) % values)}
 
 
 def _raw(labels: Labels, times: Any, values: Any) -> dict[str, Any]:

@@ -2,6 +2,14 @@
 
 import math
 
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+#: Between these JSON needs no exponent.
+_USUAL_FROM, _USUAL_TO = 1e-4, 1e15
+
 
 def format_sample(value: float) -> str:
     """A sample's value: the shortest digits, an exponent only below 1e-6 and from 1e21 on."""
@@ -25,6 +33,19 @@ def format_plain(value: float) -> str:
 
         text = format(Decimal(text), "f")
     return text.removesuffix(".0") if text.endswith(".0") else text
+
+
+def format_samples(values: Floats) -> list[bytes]:
+    """Many samples' values; see `format_sample`. Most are written as JSON would write them, which is done at once."""
+    if not len(values):
+        return []
+    sizes = np.abs(values)
+    is_usual = ((sizes >= _USUAL_FROM) & (sizes < _USUAL_TO)) | ((values == 0) & ~np.signbit(values))
+    text = msgspec.json.encode(np.where(is_usual, values, 0.0).tolist())
+    parts = (text[1:-1] + b",").replace(b".0,", b",").split(b",")[:-1]
+    for place in np.flatnonzero(~is_usual).tolist():
+        parts[place] = format_sample(float(values[place])).encode()
+    return parts
 
 
 def _special(value: float) -> str | None:

@@ -20,6 +20,21 @@ def _ends(
     return np.minimum(windows.low, most), np.clip(windows.high - 1, 0, most)
 
 
+def _put_back(
+    grown: Floats,
+    values: Floats,
+    low: "np.ndarray[tuple[int], np.dtype[np.intp]]",
+    high: "np.ndarray[tuple[int], np.dtype[np.intp]]",
+) -> None:
+    """Adds to how much counters grew what they lost when they began anew; most never do."""
+    before, after = values[:, :-1], values[:, 1:]
+    rows = np.flatnonzero((after < before).any(axis=1))
+    if len(rows):
+        lost = np.zeros((len(rows), values.shape[1]))
+        lost[:, 1:] = np.where(after[rows] < before[rows], before[rows], 0.0)
+        grown[rows] += _since(lost, low, high)
+
+
 def _since(
     changes: Floats, low: "np.ndarray[tuple[int], np.dtype[np.intp]]", high: "np.ndarray[tuple[int], np.dtype[np.intp]]"
 ) -> Floats:
@@ -34,22 +49,23 @@ def extrapolate(windows: Windows, range_ms: int, *, is_counter: bool, is_rate: b
     values, times = windows.values, windows.times
     first, grown = values[:, low], values[:, high] - values[:, low]
     if is_counter:
-        before, after = values[:, :-1], values[:, 1:]
-        lost = np.zeros_like(values)
-        lost[:, 1:] = np.where(after < before, before, 0.0)
-        grown = grown + _since(lost, low, high)
+        _put_back(grown, values, low, high)
     span = (times[high] - times[low]) / 1000.0
     usual = span / np.maximum(windows.counts - 1, 1)
     to_start = (times[low] - windows.starts) / 1000.0
     to_end = (windows.ends - times[high]) / 1000.0
     to_start = np.where(to_start >= usual * GAP, usual / 2, to_start)
     to_end = np.where(to_end >= usual * GAP, usual / 2, to_end)
+    factor = (span + to_start + to_end) / span
+    whole = range_ms / 1000.0 if is_rate else 1.0
+    result: Floats = grown * (factor / whole)
     if is_counter:
         # a counter is not stretched to before it was zero
-        to_zero = np.where((grown > 0) & (first >= 0), span * (first / grown), to_start)
-        to_start = np.minimum(to_start, to_zero)
-    factor = (span + to_start + to_end) / span
-    return grown * (factor / (range_ms / 1000.0) if is_rate else factor)
+        to_zero = span * (first / grown)
+        for row in np.flatnonzero(((grown > 0) & (first >= 0) & (to_zero < to_start)).any(axis=1)):
+            near = np.where((grown[row] > 0) & (first[row] >= 0), np.minimum(to_start, to_zero[row]), to_start)
+            result[row] = grown[row] * (((span + near + to_end) / span) / whole)
+    return result
 
 
 def _extrapolated(*, is_counter: bool, is_rate: bool) -> Body:
