@@ -14,7 +14,7 @@ from steelyard.base.errors import ROWS
 from steelyard.base.metrics import Registry
 from steelyard.cli.__main__ import COMMANDS
 from steelyard.gateway import asgi
-from steelyard.gateway.meter import Meter
+from steelyard.policy.meter import Meter
 from steelyard.web.control_api import ControlApi
 from steelyard.web.media_control import MediaControl
 
@@ -77,6 +77,8 @@ def configuration() -> str:
         ("tasks", config.Tasks),
         ("monitor", config.Monitor),
         ("monitor.targets.NAME", config.ScrapeTarget),
+        ("monitor.rules.NAME", config.RuleFiles),
+        ("monitor.webhooks.NAME", config.AlertWebhook),
         ("providers.NAME", config.Provider),
         ('models."NAME"', config.ModelSettings),
         ('models."NAME".targets[]', config.TargetSettings),
@@ -158,10 +160,27 @@ def metrics() -> str:
         ["`llm_queue_depth`", "gauge", "workspace_id, model", "Calls waiting for a slot."],
         ["`llm_slots_busy`", "gauge", "model", "Slots that generate."],
         ["`task_open`", "gauge", "kind, status", "Tasks that are not over, by kind and status."],
+        ["`task_oldest_waiting_seconds`", "gauge", "kind", "How long the oldest waiting task has waited."],
+        ["`llm_free_tokens_left`", "gauge", "workspace_id", "Free tokens that a workspace has left."],
+        [
+            "`llm_budget_used_ratio`",
+            "gauge",
+            "workspace_id, apikey_id, unit, per",
+            "What is spent of a budget in its period, settled calls alone.",
+        ],
         ["`task_running`", "gauge", "lane", "Tasks under way."],
         ["`task_ended_total`", "counter", "kind, status", "Tasks that ended, by kind and status."],
         ["`monitor_tsdb_series`", "gauge", "", "Series that the newest half hour has."],
         ["`monitor_scrapes_total`", "counter", "state", "Scrapes by how the target was."],
+        ["`monitor_rule_evaluations_total`", "counter", "result", "Evaluations of rules by result."],
+        ["`monitor_rule_rounds_missed_total`", "counter", "", "Rounds of groups that came too late."],
+        ["`monitor_alerts_firing`", "gauge", "workspace_id", "Alerts that are firing."],
+        [
+            "`monitor_notifications_total`",
+            "counter",
+            "receiver, result",
+            "Tries to tell of alerts, by receiver and result.",
+        ],
         ["`task_webhook_tries_total`", "counter", "result", "Tries to tell a webhook, by result."],
     ]
     return (

@@ -1,6 +1,7 @@
 """Debian's own Prometheus and Alertmanager as test peers: each in a directory and at a port of its own."""
 
 import contextlib
+import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import httpx
 
-from debian import fetch, find
+from debian import PEERS, fetch, find
 from installation import free_port
 
 
@@ -29,7 +30,10 @@ def run_prometheus(directory: Path, config: str, *flags: str, port: int | None =
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "prometheus.yml").write_text(config)
     words = [f"--config.file={directory}/prometheus.yml", f"--storage.tsdb.path={directory}/data", *flags]
-    with _run("prometheus", "prometheus", directory, words, port) as origin:
+    fetch("prometheus")
+    program = find("prometheus", "prometheus")
+    assert program is not None
+    with _run(program, directory, words, port) as origin:
         yield origin
 
 
@@ -43,19 +47,38 @@ def run_alertmanager(directory: Path, config: str) -> Iterator[str]:
         f"--storage.path={directory}/data",
         "--cluster.listen-address=",
     ]
-    with _run("prometheus-alertmanager", "prometheus-alertmanager", directory, words) as origin:
+    fetch("prometheus-alertmanager")
+    unpacked = PEERS / "prometheus-alertmanager"
+    program = find("prometheus-alertmanager", "prometheus-alertmanager")
+    assert program is not None
+    if unpacked in program.parents:
+        program = _relocated(program, unpacked, directory)
+    with _run(program, directory, words) as origin:
         yield origin
 
 
+#: Where Debian's Alertmanager looks for its templates.
+TEMPLATES = "/usr/share/prometheus/alertmanager"
+
+
+def _relocated(program: Path, unpacked: Path, directory: Path) -> Path:
+    """A copy that looks for its templates in its working directory: it was unpacked and not installed, since that takes root."""
+    for one in (unpacked / TEMPLATES.strip("/")).glob("*.tmpl"):
+        shutil.copy(one, directory)
+    # of the same length, as texts in a program must be
+    nearby = ("./" * len(TEMPLATES))[: len(TEMPLATES)]
+    copy = directory / "alertmanager"
+    copy.write_bytes(program.read_bytes().replace(TEMPLATES.encode(), nearby.encode()))
+    copy.chmod(0o755)
+    return copy
+
+
 @contextlib.contextmanager
-def _run(package: str, program: str, directory: Path, words: list[str], port: int | None = None) -> Iterator[str]:
-    fetch(package)
-    found = find(package, program)
-    assert found is not None, f"{package} has no {program}"
+def _run(program: Path, directory: Path, words: list[str], port: int | None = None) -> Iterator[str]:
     port = port or free_port()
     with (directory / "log").open("w") as log:
         process = subprocess.Popen(
-            [str(found), f"--web.listen-address=127.0.0.1:{port}", *words], stderr=log, stdout=log
+            [str(program), f"--web.listen-address=127.0.0.1:{port}", *words], cwd=directory, stderr=log, stdout=log
         )
         try:
             origin = f"http://127.0.0.1:{port}"

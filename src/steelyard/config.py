@@ -222,6 +222,34 @@ class ScrapeTarget(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     labels: dict[str, str] = {}
 
 
+class RuleFiles(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[monitor.rules.NAME]: rules in Prometheus' format."""
+
+    #: Paths or patterns such as `rules/*.yml`.
+    files: tuple[str, ...]
+    #: Whose series they see and make; empty: the admins'.
+    workspace: str = ""
+
+
+class AlertWebhook(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[monitor.webhooks.NAME]: who is told of alerts."""
+
+    url: str
+    #: generic (Alertmanager's payload), dingtalk, feishu, wecom or slack.
+    kind: str = "generic"
+    #: Signs what is sent, where the kind knows signatures.
+    secret: str = ""
+    #: Whose rules' alerts; not set: all.
+    workspace: str | None = None
+    #: Only alerts with such a `severity`; empty: all.
+    severities: tuple[str, ...] = ()
+    lang: str = "en"
+    #: A file with a template in place of the message.
+    message: str = ""
+    #: An alert that goes on is told of again after this long.
+    repeat: str = "4h"
+
+
 class Monitor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """[monitor]: samples of what the platform counts, asked for in PromQL under /prometheus."""
 
@@ -231,6 +259,16 @@ class Monitor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     retention: str = "15d"
     scrape_interval_s: float = 15.0
     targets: dict[str, ScrapeTarget] = {}
+    #: Seconds between two evaluations of a group of rules that does not say it.
+    evaluation_interval_s: float = 60.0
+    #: Whether the rules that come with the server are evaluated.
+    ready_rules: bool = True
+    rules: dict[str, RuleFiles] = {}
+    #: Addresses of Alertmanagers.
+    alertmanagers: tuple[str, ...] = ()
+    webhooks: dict[str, AlertWebhook] = {}
+    #: Put to what leaves: alerts, federation, remote write.
+    external_labels: dict[str, str] = {}
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -289,6 +327,7 @@ _SECTIONS: dict[str, type[msgspec.Struct]] = {
     "tasks": Tasks,
     "monitor": Monitor,
 }
+WEBHOOK_KINDS = ("generic", "dingtalk", "feishu", "wecom", "slack")
 LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 #: [monitor] url: a process of ours.
 EMBEDDED = "embedded"
@@ -500,8 +539,37 @@ def _check_monitor(monitor: Monitor) -> list[str]:
         faults.append("monitor.retention must be a lifetime such as 15d or forever")
     if not 0.2 <= monitor.scrape_interval_s <= 300:
         faults.append("monitor.scrape_interval_s must lie in 0.2 to 300")
+    if not 1 <= monitor.evaluation_interval_s <= 3600:
+        faults.append("monitor.evaluation_interval_s must lie in 1 to 3600")
+    faults += [
+        f"monitor.alertmanagers: {url!r} must begin with http:// or https://"
+        for url in monitor.alertmanagers
+        if not url.startswith(("http://", "https://"))
+    ]
+    faults += [
+        f"monitor.external_labels: {name!r} is no name of a label"
+        for name in monitor.external_labels
+        if not LABEL_NAME.fullmatch(name)
+    ]
+    for name, webhook in monitor.webhooks.items():
+        faults += [f"monitor.webhooks.{name}.{fault}" for fault in _check_webhook(webhook)]
     for name, target in monitor.targets.items():
         faults += [f"monitor.targets.{name}.{fault}" for fault in _check_target(target)]
+    return faults
+
+
+def _check_webhook(webhook: AlertWebhook) -> list[str]:
+    faults = []
+    if not webhook.url.startswith(("http://", "https://", "env:", "file:")):
+        faults.append("url must begin with http:// or https://, or refer to it by env: or file:")
+    if webhook.kind not in WEBHOOK_KINDS:
+        faults.append(f"kind must be one of {', '.join(WEBHOOK_KINDS)}")
+    if webhook.lang not in ("en", "zh"):
+        faults.append('lang must be "en" or "zh"')
+    try:
+        read_ttl_s(webhook.repeat)
+    except Fault:
+        faults.append("repeat must be a time such as 4h")
     return faults
 
 
@@ -629,6 +697,10 @@ def show_settings(settings: Settings) -> dict[str, Any]:
     for target in tree["monitor"]["targets"].values():
         if target["token"] and not target["token"].startswith(("env:", "file:")):
             target["token"] = "***"  # noqa: S105
+    for webhook in tree["monitor"]["webhooks"].values():
+        for name in ("url", "secret"):
+            if webhook[name] and not webhook[name].startswith(("env:", "file:")):
+                webhook[name] = "***"
     if tree["server"]["master_key"] and not tree["server"]["master_key"].startswith(("env:", "file:")):
         tree["server"]["master_key"] = "***"
     if "@" in tree["database"]["url"]:

@@ -211,7 +211,9 @@ def test_the_calls_of_grafana(watched: Served) -> None:
     )
     assert "model" in posted.json()["data"]
     assert get(watched, "/metadata", limit=1000).json()["data"]["llm_requests_total"][0]["type"] == "counter"
-    assert get(watched, "/rules").json()["data"] == {"groups": []}
+    groups = get(watched, "/rules").json()["data"]["groups"]
+    assert [one["name"] for one in groups] == ["steelyard-rates", "steelyard-alerts"]
+    assert get(watched, "/rules", watched.key).json()["data"] == {"groups": []}
     assert get(watched, "/alerts").json()["data"] == {"alerts": []}
     assert get(watched, "/query_exemplars", query="up", start=now - 60, end=now).json()["data"] == []
     assert get(watched, "/label/U__http_2e_code/values").json()["data"] == []

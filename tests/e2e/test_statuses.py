@@ -175,6 +175,11 @@ def test_metrics(served: Served) -> None:
         "state",
         "status",
         "currency",
+        "apikey_id",
+        "unit",
+        "per",
+        "result",
+        "receiver",
     }
     assert "sk-" not in text
 

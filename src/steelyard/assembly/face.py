@@ -14,11 +14,13 @@ from steelyard.assembly.process import background, die_with_parent, make_server,
 from steelyard.assembly.records import open_records
 from steelyard.base.clock import now_us
 from steelyard.base.lifetimes import read_ttl_s
+from steelyard.base.metrics import Reading, merge
 from steelyard.base.sealing import Sealer
 from steelyard.base.segments import get_machine_id
 from steelyard.base.tokens import Signer
 from steelyard.config import Settings, resolve_secret
 from steelyard.control import replay, responses
+from steelyard.control.balances import Balances
 from steelyard.control.carrier import Carrier
 from steelyard.control.exposition import Exposition
 from steelyard.control.feed import Feed
@@ -68,6 +70,7 @@ class Face:
         self._feed = Feed(database, catalogue, stored)
         self.carrier = Carrier(settings.journal_dir, database, get_machine_id(Path(settings.data_dir)))
         self._hygiene = Hygiene(database)
+        self._balances = Balances(database)
         self._leases = Leases(database, self.carrier.is_alive, self._feed.nudge)
         self._shelf = open_shelf(settings, database, master_key)
         self._desk = Desk(
@@ -88,7 +91,7 @@ class Face:
             TokensApi(database, Signer(self._master_key)),
             ResponsesApi(database),
             StatusPage(database, self.models, Tickets(self._master_key)),
-            Exposition(settings.run_dir, self._ask, desk.measure),
+            Exposition(settings.run_dir, self._ask, self._measure),
             TasksApi(desk),
             ObjectsApi(library),
             FilesApi(library),
@@ -96,6 +99,10 @@ class Face:
             VideosApi(desk, library),
             UploadsApi(library, Policies(self._master_key, settings.link_origin)),
         )
+
+    async def _measure(self) -> dict[str, Reading]:
+        """What the database tells."""
+        return merge([await self._desk.measure(), await self._balances.measure()])
 
     async def _ask(self, path: Path) -> bytes:
         """A process's own readings."""

@@ -36,9 +36,9 @@ from steelyard.gateway.core import Core
 from steelyard.gateway.face_link import FaceLink
 from steelyard.gateway.fastlane import FastLane, sweep_connections
 from steelyard.gateway.journal import Journal
-from steelyard.gateway.meter import Meter
 from steelyard.gateway.relay import Relay
 from steelyard.gateway.tasks import Counter
+from steelyard.policy.meter import Meter
 from steelyard.upstream.pool import Origin, Pool
 
 FIRST_NEWS_S = 5.0

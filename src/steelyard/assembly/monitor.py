@@ -7,6 +7,7 @@ from pathlib import Path
 
 import uvicorn
 
+from steelyard.assembly.alerting import make_send, make_webhooks, read_groups
 from steelyard.assembly.orders import MONITOR_SOCKET, Orders
 from steelyard.assembly.process import background, die_with_parent, make_server, repeat
 from steelyard.assembly.scraping import make_targets
@@ -15,6 +16,8 @@ from steelyard.base.lifetimes import read_ttl_s
 from steelyard.base.metrics import Registry
 from steelyard.base.metrics_port import open_metrics_port
 from steelyard.config import Settings
+from steelyard.monitor.evaluation import Evaluations
+from steelyard.monitor.notifications import Notifier
 from steelyard.monitor.pushed import Pushed
 from steelyard.monitor.questions import Questions
 from steelyard.monitor.received import Received
@@ -22,6 +25,7 @@ from steelyard.monitor.scraper import Target, end_others
 from steelyard.monitor.series_store import SeriesStore
 from steelyard.upstream.pool import Pool
 from steelyard.web.prometheus_api import PrometheusApi
+from steelyard.web.rules_api import RulesApi
 
 MONITOR_NICENESS = 5
 #: What was taken is on the disk after this long.
@@ -57,17 +61,38 @@ class Monitor:
         self._received = Received(self._store, retention_ms=(kept_s or 0) * 1000)
         self._targets = make_targets(settings, pool)
         end_others(self._store, self._targets)
+        self._notifier = Notifier(
+            directory,
+            list(settings.monitor.alertmanagers),
+            make_webhooks(settings),
+            make_send(pool),
+            self._registry,
+            external_labels=dict(settings.monitor.external_labels),
+            external_url=settings.public_url,
+        )
+        self._evaluations = Evaluations(
+            read_groups(settings),
+            self._store,
+            self._questions,
+            self._notifier.notify,
+            self._registry,
+            external_labels=dict(settings.monitor.external_labels),
+            external_url=settings.public_url,
+        )
+        self._evaluations.end_others()
 
     async def serve(self, name: str) -> None:
         """Scrapes and answers until the process is told to end."""
         path = self._settings.run_dir / MONITOR_SOCKET
         path.unlink(missing_ok=True)
+        rules = RulesApi(self._evaluations, self._notifier, self._reload)
         api = PrometheusApi(
             self._store,
             self._questions,
             self._targets,
             self._pushed,
             self._received,
+            rules,
             retention=self._settings.monitor.retention,
         )
         config = uvicorn.Config(
@@ -86,6 +111,8 @@ class Monitor:
             repeat("writing samples to the disk", FLUSH_S, lambda: asyncio.to_thread(self._store.flush)),
             repeat("writing blocks", SETTLE_S, lambda: asyncio.to_thread(self._settle)),
             repeat("forgetting old samples", FORGET_S, self._forget),
+            self._evaluations.run(),
+            self._notifier.run(),
         ]
 
     def _scraping(self, target: Target) -> Callable[[], Awaitable[None]]:
@@ -104,11 +131,18 @@ class Monitor:
         if kept_s:
             await asyncio.to_thread(self._store.forget, now_us() // 1000 - kept_s * 1000)
 
+    async def _reload(self) -> None:
+        """Reads the rule files again; faulty ones change nothing."""
+        groups = await asyncio.to_thread(read_groups, self._settings)
+        self._evaluations.replace(groups)
+        self._evaluations.end_others()
+
     def _refresh(self) -> None:
         self._series.set((), self._store.count_series())
 
     def close(self) -> None:
         """Everything taken is on the disk."""
         self._questions.close()
+        self._notifier.close()
         self._pushed.close()
         self._store.close()

@@ -27,6 +27,8 @@ COMMANDS: dict[str, str] = {
     "tasks": "steelyard.cli.tasks:app",
     "media": "steelyard.cli.media:app",
     "promql": "steelyard.cli.promql:promql",
+    "rules": "steelyard.cli.rules:app",
+    "monitor": "steelyard.cli.monitor:app",
     "usage": "steelyard.cli.usage:app",
     "config": "steelyard.cli.config:app",
 }

@@ -5,7 +5,7 @@ from pathlib import Path
 from cyclopts import App
 
 from steelyard.cli.context import get_settings, print_json
-from steelyard.cli.serve import check_secrets
+from steelyard.cli.serve import check_rules, check_secrets
 from steelyard.config import show_settings
 
 app = App(name="config", help="Configuration: check, show.")
@@ -14,7 +14,9 @@ app = App(name="config", help="Configuration: check, show.")
 @app.command
 def check(config: Path | None = None) -> None:
     """Read the configuration and tell all its faults."""
-    check_secrets(get_settings(config=config))
+    settings = get_settings(config=config)
+    check_secrets(settings)
+    check_rules(settings)
     print("The configuration is good.")
 
 

@@ -57,7 +57,9 @@ def run_server(
     flags: dict[str, Any] = {"server__host": host, "server__port": port, "server__workers": workers}
 
     def read() -> Settings:
-        return get_settings(data_dir, config, **flags)
+        settings = get_settings(data_dir, config, **flags)
+        check_rules(settings)
+        return settings
 
     settings = read()
     check_secrets(settings)
@@ -67,6 +69,20 @@ def run_server(
         await Supervisor(settings, read).run(on_ready)
 
     asyncio.run(run())
+
+
+def check_rules(settings: Settings) -> None:
+    """Finds faulty rules and receivers before any process starts, or is replaced.
+
+    Raises:
+        SetupFault: all faults in one text.
+    """
+    monitor = settings.monitor
+    if monitor.rules or monitor.webhooks or monitor.targets:
+        # the evaluator is heavy: whoever has none of these starts without it
+        from steelyard.assembly.alerting import check_monitor
+
+        check_monitor(settings)
 
 
 def check_secrets(settings: Settings) -> None:

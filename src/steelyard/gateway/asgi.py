@@ -30,8 +30,8 @@ from steelyard.gateway.core import Core
 from steelyard.gateway.exchange import Headers
 from steelyard.gateway.face_link import FaceLink
 from steelyard.gateway.idempotency import once_of, wants_no_replay
-from steelyard.gateway.meter import UNKNOWN
 from steelyard.gateway.ports import StoredAnswer
+from steelyard.policy.meter import UNKNOWN
 
 log = logging.getLogger("steelyard.gateway")
 

@@ -15,9 +15,9 @@ from steelyard.canon.usage import Usage
 from steelyard.gateway.allowance import Allowance, Allowances
 from steelyard.gateway.exchange import Headers
 from steelyard.gateway.inspection import Inspection
-from steelyard.gateway.meter import CallSeries, Meter
 from steelyard.gateway.ports import Sink
 from steelyard.policy.limits import BUDGET, FREE, LeaseReply, refuse
+from steelyard.policy.meter import CallSeries, Meter
 from steelyard.policy.pricing import cap_within, discounted_micros, hold_for
 
 MAX_CLIENT_ID_CHARS = 200

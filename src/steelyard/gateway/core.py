@@ -25,13 +25,13 @@ from steelyard.gateway.idempotency import HEADER as IDEMPOTENCY_KEY
 from steelyard.gateway.idempotency import Once, once_of, wants_no_replay
 from steelyard.gateway.inspection import HEADER as INSPECTION_HEADER
 from steelyard.gateway.inspection import Inspection, Inspectors, stages_of, texts_of_request
-from steelyard.gateway.meter import UNKNOWN, Meter
 from steelyard.gateway.ports import Audit, Replay, Responses, Sink
 from steelyard.gateway.recording import RecordingExchange
 from steelyard.gateway.relay import Relay
 from steelyard.gateway.responses import KeepingExchange, find_context
 from steelyard.gateway.tasks import Counter, order_of
 from steelyard.policy.access import check_model
+from steelyard.policy.meter import UNKNOWN, Meter
 from steelyard.policy.routing import resolve
 
 if TYPE_CHECKING:

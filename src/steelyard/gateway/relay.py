@@ -19,7 +19,7 @@ from steelyard.gateway.call import Call
 from steelyard.gateway.exchange import Exchange
 from steelyard.gateway.health import TargetHealth
 from steelyard.gateway.journey import Conclude, Journey, Stream, Whole
-from steelyard.gateway.meter import Meter
+from steelyard.policy.meter import Meter
 from steelyard.policy.retry import backoff_s, may_go_elsewhere, may_repeat
 from steelyard.policy.routing import choose
 from steelyard.upstream.pool import ConnectError, Connection, Pool, parse_origin

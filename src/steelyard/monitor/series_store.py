@@ -194,6 +194,15 @@ class SeriesStore:
                 head.put(some, at_ms, kept)
             return ["" if one == SAME else one for one in said]
 
+    def samples_of(self, source: str, start_ms: int, end_ms: int) -> Cohort | None:
+        """One source's samples of a time; None where there are none."""
+        with self._lock:
+            rows = self._blocks.execute(
+                "SELECT id FROM block WHERE source = ? AND end_ms >= ? AND start_ms <= ? ORDER BY start_ms",
+                (source, start_ms, end_ms),
+            ).fetchall()
+            return self._join(source, [self._block(number) for (number,) in rows], (), start_ms, end_ms)
+
     def find_source(self, among: Iterable[str], at_ms: int) -> str | None:
         """The first of some sources that has samples at a time."""
         with self._lock:
@@ -317,19 +326,30 @@ class SeriesStore:
             parts.setdefault(source, []).append(self._block(number))
         found, is_apart = [], True
         for source in sorted(parts.keys() | self._heads.keys()):
-            pieces = []
-            for labels, block in parts.get(source, ()):
-                chosen = self._choose(labels, matchers)
-                low, high = block.times.searchsorted(start_ms), block.times.searchsorted(end_ms, side="right")
-                some = tuple(labels[row] for row in chosen)
-                pieces.append((some, block.times[low:high], block.values[chosen, low:high]))
-            if source in self._heads:
-                pieces.append(self._heads[source].select(matchers, start_ms, end_ms))
-            cohort = join_parts(pieces)
+            cohort = self._join(source, parts.get(source, []), matchers, start_ms, end_ms)
             if cohort is not None:
                 found.append(cohort)
                 is_apart = is_apart and source.startswith(APART)
         return found if is_apart or len(found) < 2 else merge_shared(found)
+
+    def _join(
+        self,
+        source: str,
+        blocks: list[tuple[tuple[Labels, ...], Block]],
+        matchers: tuple[Matcher, ...],
+        start_ms: int,
+        end_ms: int,
+    ) -> Cohort | None:
+        """A source's blocks and what memory has of it as one."""
+        pieces = []
+        for labels, block in blocks:
+            chosen = self._choose(labels, matchers)
+            low, high = block.times.searchsorted(start_ms), block.times.searchsorted(end_ms, side="right")
+            some = tuple(labels[row] for row in chosen)
+            pieces.append((some, block.times[low:high], block.values[chosen, low:high]))
+        if source in self._heads:
+            pieces.append(self._heads[source].select(matchers, start_ms, end_ms))
+        return join_parts(pieces)
 
     def _block(self, number: int) -> tuple[tuple[Labels, ...], Block]:
         known = self._cache.get(number)

@@ -9,6 +9,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from steelyard.store.insertion import insert_if_absent
 from steelyard.store.schema import account, lease, receipt
 
+#: Parameters of one statement are limited.
+PORTION = 500
+
 
 @dataclass(frozen=True, slots=True)
 class LeaseRecord:
@@ -101,6 +104,16 @@ async def list_accounts(connection: AsyncConnection) -> dict[str, tuple[int, int
 async def get_settled(connection: AsyncConnection, name: str) -> int:
     """What was spent of an account, 0 where it is not open."""
     return int(await connection.scalar(select(account.c.settled).where(account.c.name == name)) or 0)
+
+
+async def list_settled(connection: AsyncConnection, names: list[str]) -> dict[str, int]:
+    """What was spent of accounts; one that is not open is left out."""
+    found: dict[str, int] = {}
+    for start in range(0, len(names), PORTION):
+        some = account.c.name.in_(names[start : start + PORTION])
+        rows = await connection.execute(select(account.c.name, account.c.settled).where(some))
+        found |= {row.name: int(row.settled) for row in rows}
+    return found
 
 
 async def forget_before(connection: AsyncConnection, time_us: int) -> None:

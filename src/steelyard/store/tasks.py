@@ -392,6 +392,12 @@ async def count_open(connection: AsyncConnection) -> dict[tuple[str, str], int]:
     return {(kind, status): count for kind, status, count in await connection.execute(query)}
 
 
+async def oldest_waiting(connection: AsyncConnection) -> dict[str, int]:
+    """When the task was submitted that has waited longest, by kind."""
+    query = select(task.c.kind, func.min(task.c.created_us)).where(task.c.owner != OVER, task.c.status == PENDING)
+    return {kind: int(created_us) for kind, created_us in await connection.execute(query.group_by(task.c.kind))}
+
+
 async def forget_before(connection: AsyncConnection, now_us: int) -> None:
     """Forgets tasks whose time is over, with what was told of them."""
     old = select(task.c.id).where(task.c.keep_until_us < now_us)

@@ -308,11 +308,14 @@ class Desk:
         try:
             async with self._database.read() as connection:
                 counted = await tasks.count_open(connection)
+                oldest = await tasks.oldest_waiting(connection)
         except (OSError, SQLAlchemyError):
             return {}
         registry = Registry()
         gauge = registry.gauge("task_open", "Tasks that are not over, by kind and status", ("kind", "status"))
+        waited = registry.gauge("task_oldest_waiting_seconds", "How long the oldest waiting task has waited", ("kind",))
         for kind in OPERATION_OF:
+            waited.set((kind,), (now_us() - oldest[kind]) / MICROS if kind in oldest else 0)
             for status in (PENDING, RUNNING):
                 gauge.set((kind, status), counted.get((kind, status), 0))
         return registry.read()

@@ -5,11 +5,12 @@ import logging
 
 from steelyard.base.clock import MICROS, now_s, now_us
 from steelyard.base.metrics import Registry
+from steelyard.base.webhook_signature import sign
 from steelyard.canon.downloads import DownloadBounds
 from steelyard.store import deliveries
 from steelyard.store.database import Database
 from steelyard.store.deliveries import DELIVERED, FAILED, WAITING, Delivery
-from steelyard.tasks.notices import get_secret, sign
+from steelyard.tasks.notices import get_secret
 from steelyard.upstream.fetcher import Fetcher, FetchError
 
 log = logging.getLogger("steelyard.worker")

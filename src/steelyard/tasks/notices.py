@@ -1,15 +1,12 @@
-"""What webhooks are told, and how it is signed. Source: Standard Webhooks 1.0 (webhook-id, webhook-timestamp, webhook-signature)."""
+"""What webhooks are told of tasks."""
 
 import base64
-import hmac
-from hashlib import sha256
 
 from steelyard.base.clock import MICROS
 from steelyard.base.jsondoor import encode
 from steelyard.base.secrets import derive
+from steelyard.base.webhook_signature import SECRET_PREFIX
 from steelyard.canon.task import Task
-
-SECRET_PREFIX = "whsec_"  # noqa: S105
 
 
 def encode_notice(task: Task) -> bytes:
@@ -30,10 +27,3 @@ def encode_notice(task: Task) -> bytes:
 def get_secret(master_key: bytes, workspace: str) -> str:
     """The secret that a workspace's notices are signed with."""
     return SECRET_PREFIX + base64.b64encode(derive(master_key, f"webhooks:{workspace}")).decode()
-
-
-def sign(secret: str, message_id: str, timestamp_s: int, body: bytes) -> str:
-    """The value of `webhook-signature`."""
-    key = base64.b64decode(secret.removeprefix(SECRET_PREFIX))
-    text = f"{message_id}.{timestamp_s}.".encode() + body
-    return "v1," + base64.b64encode(hmac.new(key, text, sha256).digest()).decode()

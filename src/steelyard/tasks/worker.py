@@ -36,6 +36,7 @@ from steelyard.canon.task import (  # fmt: skip
     TaskFailure,
 )
 from steelyard.canon.usage import Usage
+from steelyard.policy.meter import Meter
 from steelyard.policy.pricing import cost_micros
 from steelyard.store import accounts, deliveries, ledger, tasks
 from steelyard.store.database import Database
@@ -101,6 +102,7 @@ class Worker:
         self._running: dict[str, set[asyncio.Task[None]]] = {lane: set() for lane in slots}
         self._ending: Group[_End, bool] = Group(self._end_all)
         self._ended = registry.counter("task_ended_total", "Tasks that ended, by kind and status", ("kind", "status"))
+        self._meter = Meter(registry)
         self._under_way = registry.gauge("task_running", "Tasks under way", ("lane",))
         self._lock = self._take_lock()
 
@@ -355,6 +357,10 @@ class Worker:
             )  # fmt: skip
         if await self._ending.do(_End(job.claimed, ending, receipt, objects, files, delivery)):
             self._ended.add((task.kind, ending.status))
+            if receipt is not None:
+                self._meter.series(receipt.workspace, receipt.model, receipt.operation, is_stream=False).settled(
+                    receipt
+                )
         else:
             log.warning("task %s is somebody else's by now", task.id)
 

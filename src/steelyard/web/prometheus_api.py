@@ -41,6 +41,7 @@ from steelyard.promql.tree import show_tree
 from steelyard.web.principal import get_principal
 from steelyard.web.prometheus_forms import Parameters, fault_answer, read_parameters, refuse
 from steelyard.web.push_api import PushApi
+from steelyard.web.rules_api import RulesApi
 from steelyard.web.write_api import WriteApi
 
 PREFIX = "/prometheus"
@@ -51,7 +52,6 @@ STATUS = {BAD_DATA: 400, EXECUTION: 422, TIMEOUT: 503, CANCELED: 499, INTERNAL: 
 ALL_MS = 2**62
 TRUNCATED = "results truncated due to limit"
 TARGET_STATES = ("", "any", "active", "dropped")
-RULE_TYPES = ("", "alert", "record")
 #: Prometheus writes a name that a path cannot hold with this before it.
 _ESCAPED_NAME = "U__"
 _CORS = {
@@ -134,9 +134,11 @@ class PrometheusApi:
         targets: list[Target],
         pushed: Pushed,
         received: Received,
+        rules: RulesApi,
         *,
         retention: str,
     ) -> None:
+        self._rules = rules
         self._store = store
         self._questions = questions
         self._targets = targets
@@ -179,6 +181,7 @@ class PrometheusApi:
                 Route(PREFIX + "/federate", self.federate),
                 *PushApi(self._pushed, PREFIX).routes(),
                 *WriteApi(self._received, API).routes(),
+                Route(PREFIX + "/-/reload", self._rules.reload, methods=["POST", "PUT"]),
                 *(Route(f"{PREFIX}/-/{name}", _well, methods=["GET", "HEAD"]) for name in ("healthy", "ready")),
             ],
             middleware=[Middleware(GZipMiddleware, minimum_size=1000, compresslevel=1)],
@@ -309,21 +312,16 @@ class PrometheusApi:
         return _cut(rows, limit)
 
     async def rules(self, request: Request, parameters: Parameters) -> Told:
-        """No rules are loaded in this version."""
-        read_view(request, parameters)
-        if parameters.text("type") not in RULE_TYPES:
-            raise refuse("type", f'not supported value "{parameters.text("type")[:40]}"')
-        return Told({"groups": []})
+        """Groups of rules and how they went."""
+        return Told(self._rules.rules(request, parameters, read_view(request, parameters)))
 
     async def alerts(self, request: Request, parameters: Parameters) -> Told:
-        """No rules, so no alerts."""
-        read_view(request, parameters)
-        return Told({"alerts": []})
+        """Alerts that are pending or firing."""
+        return Told(self._rules.alerts(read_view(request, parameters)))
 
     async def alertmanagers(self, request: Request, parameters: Parameters) -> Told:
-        """None is told of alerts."""
-        read_view(request, parameters)
-        return Told({"activeAlertmanagers": [], "droppedAlertmanagers": []})
+        """Whom alerts are told to."""
+        return Told(self._rules.alertmanagers(read_view(request, parameters)))
 
     # the server itself
 

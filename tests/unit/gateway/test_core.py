@@ -29,8 +29,8 @@ from steelyard.gateway.checking import Checker
 from steelyard.gateway.contents import Contents
 from steelyard.gateway.core import Core
 from steelyard.gateway.exchange import Headers
-from steelyard.gateway.meter import Meter
 from steelyard.gateway.relay import Relay
+from steelyard.policy.meter import Meter
 from steelyard.upstream.pool import Pool
 from upstream.server import FakeVendor
 

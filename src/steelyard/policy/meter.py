@@ -1,4 +1,4 @@
-"""The gateway's own metrics. Labels come from our tables: no key, no request id, no user text. Names: prometheus.md 8.2."""
+"""Metrics of calls, those that gateways answer and those that are tasks. Labels come from our tables: no key, no request id, no user text. Names: prometheus.md 8.2."""
 
 from collections.abc import Callable
 
@@ -26,7 +26,9 @@ class Meter:
         self.per_token = registry.histogram(
             "llm_time_per_output_token_seconds", "Time per output token after the first.", _L, PER_TOKEN_BOUNDS_S
         )
-        self.usage = registry.counter("llm_usage_total", "Tokens by kind.", (*_L, "usage_type"))
+        self.usage = registry.counter(
+            "llm_usage_total", "What calls used: tokens, images, seconds of video and sound.", (*_L, "usage_type")
+        )
         self.cost = registry.counter("llm_cost_total", "Money spent, in the currency's units.", (*_L, "currency"))
         self.in_flight = registry.gauge("llm_requests_in_flight", "Calls under way.", ("workspace_id", "model"))
         self.held = registry.gauge("llm_held_tokens", "Tokens held for calls under way.", ("workspace_id",))
@@ -113,6 +115,7 @@ class CallSeries:
         self._input[0] += receipt.prompt_tokens
         self._output[0] += receipt.completion_tokens
         self._cached[0] += receipt.cached_tokens
+        self._count_media(receipt)
         if receipt.cost_micros:
             self._meter.cost.add((*self._labels, receipt.currency), receipt.cost_micros / 1e6)
         if receipt.first_token_us is not None:
@@ -120,6 +123,12 @@ class CallSeries:
             self._meter.first_token.observe(self._labels, first_s)
             if receipt.completion_tokens > 1:
                 self._meter.per_token.observe(self._labels, (duration_s - first_s) / (receipt.completion_tokens - 1))
+
+    def _count_media(self, receipt: Receipt) -> None:
+        if receipt.image_count:
+            self._meter.usage.add((*self._labels, "image_count"), receipt.image_count)
+        if receipt.video_seconds or receipt.audio_seconds:
+            self._meter.usage.add((*self._labels, "duration"), receipt.video_seconds + receipt.audio_seconds)
 
     def _failed(self, receipt: Receipt) -> None:
         self._meter.requests.add((*self._labels, str(receipt.status), receipt.error or ""))
