@@ -261,6 +261,8 @@ class Monitor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     targets: dict[str, ScrapeTarget] = {}
     #: Seconds between two evaluations of a group of rules that does not say it.
     evaluation_interval_s: float = 60.0
+    #: Of Model Studio's durations: "ms" or "s".
+    duration_unit: str = "ms"
     #: Whether the rules that come with the server are evaluated.
     ready_rules: bool = True
     rules: dict[str, RuleFiles] = {}
@@ -539,6 +541,8 @@ def _check_monitor(monitor: Monitor) -> list[str]:
         faults.append("monitor.retention must be a lifetime such as 15d or forever")
     if not 0.2 <= monitor.scrape_interval_s <= 300:
         faults.append("monitor.scrape_interval_s must lie in 0.2 to 300")
+    if monitor.duration_unit not in ("ms", "s"):
+        faults.append('monitor.duration_unit must be "ms" or "s"')
     if not 1 <= monitor.evaluation_interval_s <= 3600:
         faults.append("monitor.evaluation_interval_s must lie in 1 to 3600")
     faults += [

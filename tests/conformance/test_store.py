@@ -253,3 +253,16 @@ async def test_providers_and_routes(database: Database) -> None:
     await providers.remove_provider(database, "plain", actor="t")
     with pytest.raises(Fault):
         await providers.remove_provider(database, "plain", actor="t")
+
+
+async def test_settled_in_a_time(database: Database) -> None:
+    """Each receipt belongs to the one time in which it was settled; money that nobody pays any more is none."""
+    async with database.write() as connection:
+        for number, settled_us in enumerate((10, 20, 20, 30)):
+            await ledger.insert_receipts(connection, [receipt(number, prompt_tokens=number)], settled_us)
+    async with database.read() as connection:
+        found = await ledger.list_settled(connection, 20, 30)
+        assert sorted(row[ledger.MINUTE_COLUMNS.index("prompt_tokens")] for row in found) == [1, 2]
+        assert await ledger.list_settled(connection, 31, 99) == []
+        portions = [len(await ledger.list_settled(connection, start, start + 10)) for start in range(0, 50, 10)]
+        assert portions == [0, 1, 2, 1, 0]

@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 import signal
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator
@@ -54,6 +55,9 @@ def watching(tmp_path_factory: pytest.TempPathFactory, vendor: Vendor, shop: str
     config = (
         vendor_config(vendor)
         + f"""
+[quota]
+free_tokens = 0
+
 [monitor]
 scrape_interval_s = 0.5
 
@@ -77,7 +81,25 @@ timeout_s = 0.5
         installation.cli("workspaces", "create", "other")
         installation.cli("activate", "--workspace", "other")
         wait_for(lambda: len(ask(served, "up", served.admin_key)) == 4)
+        call_all(served)
         yield served
+
+
+def call_all(served: Served) -> None:
+    """Calls of several kinds, some of which fail; the last test of the module counts them."""
+    hi = [{"role": "user", "content": "hi"}]
+    with httpx.Client(base_url=served.origin, headers=served.headers(), timeout=30) as client:
+        for number in range(10):
+            chat = {"model": "priced", "messages": hi, "stream": number % 2 == 0, "max_tokens": 20}
+            client.post("/v1/chat/completions", json=chat).read()
+        for status in (500, 429):
+            failing = {"model": "fake", "messages": hi, "script": {"status": status}}
+            assert client.post("/v1/chat/completions", json=failing).status_code >= 400
+        image = {"model": "local/poster", "input": {"prompt": "a boat"}, "parameters": {"n": 2}}
+        answer = client.post(
+            "/api/v1/services/aigc/text2image/image-synthesis", json=image, headers={"X-DashScope-Async": "enable"}
+        )
+        assert answer.status_code == 200, answer.text
 
 
 def ask(served: Served, query: str, key: str | None = None) -> list[dict[str, Any]]:
@@ -310,3 +332,53 @@ def test_kill_minus_nine_while_it_is_written_to(watching: Served) -> None:
     assert len(acknowledged) > 50
     (found,) = ask(watching, 'level{n="kill"}[20m]')
     assert {int(value) for _, value in found["values"]} >= set(acknowledged)
+
+
+def test_the_ledger_s_minutes_are_exact(watching: Served) -> None:
+    """Model Studio's gauges and OpenTelemetry's histograms say what the ledger says, for every modality; a killed monitor changes nothing of it."""
+    with sqlite3.connect(watching.installation.data_dir / "steelyard.db") as ledger:
+        wait_for(lambda: ledger.execute("SELECT COUNT(*) FROM receipt WHERE image_count = 2").fetchone()[0] == 1)
+
+        def said(expression: str) -> float:
+            return float(ledger.execute(f"SELECT {expression} FROM receipt").fetchone()[0])
+
+        calls = said("COUNT(*)")
+        assert calls >= 12
+
+        def seen(query: str) -> float:
+            found = ask(watching, query)
+            return float(found[0]["value"][1]) if found else 0.0
+
+        wait_for(lambda: seen("sum(sum_over_time(model_call_count[1h]))") == calls, 100)
+        monitor = next(pid for pid, role in watching.installation.children().items() if role == "monitor")
+        os.kill(monitor, signal.SIGKILL)
+        wait_for(lambda: ask(watching, "shop_sold_total"))
+        for query, expression in (
+            ("sum(sum_over_time(model_call_count[1h]))", "COUNT(*)"),
+            ("sum(sum_over_time(model_call_failed_count[1h]))", "SUM(status >= 400)"),
+            ("sum(sum_over_time(model_call_5xx_count[1h]))", "SUM(status >= 500)"),
+            ("sum(sum_over_time(model_call_429_count[1h]))", "SUM(status = 429)"),
+            ('sum(sum_over_time(model_usage{usage_type="input_tokens"}[1h]))', "SUM(prompt_tokens)"),
+            ('sum(sum_over_time(model_usage{usage_type="output_tokens"}[1h]))', "SUM(completion_tokens)"),
+            ('sum(sum_over_time(model_usage{usage_type="image_count",sub_protocol="ASYNC"}[1h]))', "SUM(image_count)"),
+            ("sum(sum_over_time(model_total_amount[1h])) * 1e6", "SUM(charged_micros)"),
+            ("sum(sum_over_time(model_call_duration_total[1h])) * 1e3", "SUM(duration_us)"),
+            ("sum(sum_over_time(model_first_token_duration_total[1h])) * 1e3", "SUM(first_token_us)"),
+            ("sum(last_over_time(gen_ai_server_request_duration_seconds_count[1h]))", "COUNT(*)"),
+            (
+                'sum(last_over_time(gen_ai_client_token_usage_sum{gen_ai_token_type="output"}[1h]))',
+                "SUM(completion_tokens)",
+            ),
+        ):
+            assert seen(query) == pytest.approx(said(expression), rel=1e-9), query
+        assert said("SUM(charged_micros)") > 0
+        assert said("SUM(status >= 400)") >= 2
+        by_kind = ask(watching, "sum by (protocol, sub_protocol) (sum_over_time(model_call_count[1h]))")
+        kinds = {(one["metric"]["protocol"], one["metric"]["sub_protocol"]) for one in by_kind}
+        assert kinds == {("HTTP", "DEFAULT"), ("SSE", "DEFAULT"), ("HTTP", "ASYNC")}
+        told = httpx.get(
+            watching.origin + API + "/metadata", params={"metric": "model_call_duration"}, headers=watching.headers()
+        )
+        assert told.json()["data"]["model_call_duration"][0]["help"].endswith("ms.")
+        other = watching.installation.create_key("--workspace", "other", name="other-last")["key"]
+        assert ask(watching, '{__name__=~"model_.*|gen_ai_.*"}', other) == []

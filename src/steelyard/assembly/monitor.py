@@ -10,13 +10,14 @@ import uvicorn
 from steelyard.assembly.alerting import make_send, make_webhooks, read_groups
 from steelyard.assembly.orders import MONITOR_SOCKET, Orders
 from steelyard.assembly.process import background, die_with_parent, make_server, repeat
-from steelyard.assembly.scraping import make_targets
+from steelyard.assembly.scraping import make_minute_fetch, make_targets
 from steelyard.base.clock import now_us
 from steelyard.base.lifetimes import read_ttl_s
 from steelyard.base.metrics import Registry
 from steelyard.base.metrics_port import open_metrics_port
 from steelyard.config import Settings
 from steelyard.monitor.evaluation import Evaluations
+from steelyard.monitor.minutes import Minutes
 from steelyard.monitor.notifications import Notifier
 from steelyard.monitor.pushed import Pushed
 from steelyard.monitor.questions import Questions
@@ -31,6 +32,7 @@ MONITOR_NICENESS = 5
 #: What was taken is on the disk after this long.
 FLUSH_S = 0.5
 SETTLE_S = 60.0
+MINUTES_S = 2.0
 FORGET_S = 3600.0
 
 
@@ -61,6 +63,7 @@ class Monitor:
         self._received = Received(self._store, retention_ms=(kept_s or 0) * 1000)
         self._targets = make_targets(settings, pool)
         end_others(self._store, self._targets)
+        self._minutes = Minutes(self._store, make_minute_fetch(settings, pool), unit=settings.monitor.duration_unit)
         self._notifier = Notifier(
             directory,
             list(settings.monitor.alertmanagers),
@@ -92,6 +95,7 @@ class Monitor:
             self._targets,
             self._pushed,
             self._received,
+            self._minutes,
             rules,
             retention=self._settings.monitor.retention,
         )
@@ -111,6 +115,7 @@ class Monitor:
             repeat("writing samples to the disk", FLUSH_S, lambda: asyncio.to_thread(self._store.flush)),
             repeat("writing blocks", SETTLE_S, lambda: asyncio.to_thread(self._settle)),
             repeat("forgetting old samples", FORGET_S, self._forget),
+            repeat("taking the ledger's minutes", MINUTES_S, self._minutes.take_due),
             self._evaluations.run(),
             self._notifier.run(),
         ]

@@ -1,8 +1,10 @@
 """What the monitor scrapes: all processes of this machine as one target, and those of the configuration."""
 
+from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
 
 from steelyard.assembly.orders import FACE_SOCKET
+from steelyard.base.jsondoor import encode
 from steelyard.config import ScrapeTarget, Settings, resolve_secret
 from steelyard.monitor.scraper import Fetch, Page, Target
 from steelyard.monitor.tenants import OWN_JOB
@@ -69,5 +71,23 @@ def _fetch(pool: Pool, origin: Origin, path: str, headers: dict[str, str], timeo
         if answer.status != 200:
             raise OSError(f"server returned HTTP status {answer.status}")
         return Page(answer.body, answer.headers.get(b"content-type", b"").decode("latin-1"))
+
+    return fetch
+
+
+def make_minute_fetch(settings: Settings, pool: Pool) -> Callable[[int], Awaitable[bytes]]:
+    """Asks the face what the ledger says of a minute."""
+    face = Origin("face", 80, unix_path=str(settings.run_dir / FACE_SOCKET))
+    per_s = 1000 if settings.monitor.duration_unit == "ms" else 1
+
+    async def fetch(end_s: int) -> bytes:
+        body = encode({"end_s": end_s, "per_s": per_s})
+        try:
+            answer = await pool.fetch(face, "POST", "/internal/minute", body, timeout_s=SCRAPE_TIMEOUT_S)
+        except PoolError as exc:
+            raise OSError(str(exc)) from exc
+        if answer.status != 200:
+            raise OSError(f"the face answered {answer.status}")
+        return answer.body
 
     return fetch

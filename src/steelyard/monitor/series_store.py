@@ -309,6 +309,12 @@ class SeriesStore:
             head = self._heads.get(source)
             return None if head is None else head.newest_ms
 
+    def written_until(self, source: str) -> int | None:
+        """The time of a source's newest samples in blocks."""
+        with self._lock:
+            found = self._written_ms.get(source)
+            return None if found is None else found - 1
+
     def bounds_ms(self) -> tuple[int, int]:
         """The times of the oldest and the newest sample in memory; (0, 0) where there is none."""
         with self._lock:

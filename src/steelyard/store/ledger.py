@@ -210,3 +210,18 @@ async def sum_usage(
         {name: int(value) if name not in (*group_by, "currency") else value for name, value in row._mapping.items()}
         for row in await connection.execute(query)
     ]
+
+
+#: What `list_settled` reads of a receipt, in this order.
+MINUTE_COLUMNS = (
+    "workspace", "key_id", "operation", "model", "target", "is_stream", "status", "error", "duration_us", "first_token_us",
+    "prompt_tokens", "completion_tokens", "cached_tokens", "image_count", "video_seconds", "audio_seconds", "charged_micros", "currency",
+)  # fmt: skip
+
+
+async def list_settled(connection: AsyncConnection, since_us: int, until_us: int) -> list[tuple[Any, ...]]:
+    """`MINUTE_COLUMNS` of the receipts that were settled in a time, its end left out."""
+    query = select(*(receipt.c[name] for name in MINUTE_COLUMNS)).where(
+        receipt.c.settled_us >= since_us, receipt.c.settled_us < until_us
+    )
+    return [tuple(row) for row in await connection.execute(query)]

@@ -95,6 +95,7 @@ receipt = Table(
     Column("accounts", Text),
     Index("ix_receipt_workspace_started_us", "workspace", "started_us"),
     Index("ix_receipt_started_us", "started_us"),
+    Index("ix_receipt_settled_us", "settled_us"),
 )
 
 account = Table(

@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from steelyard.base.errors import Fault
 from steelyard.base.jsondoor import encode
-from steelyard.control import keys_lookup, replay, responses, trail
+from steelyard.control import keys_lookup, minutes, replay, responses, trail
 from steelyard.control.feed import Feed
 from steelyard.control.hygiene import Hygiene
 from steelyard.control.leases import Holding, Leases
@@ -55,6 +55,7 @@ class InternalApi:
     def __init__(
         self, records: Records, feed: Feed, leases: Leases, hygiene: Hygiene, desk: Desk, supplier: Supplier
     ) -> None:
+        self._database = records
         self._supplier = supplier
         self._desk = desk
         self._hygiene = hygiene
@@ -83,6 +84,7 @@ class InternalApi:
             "/internal/tasks/submit": self.submit_task,
             "/internal/tasks/wait": self.wait_task,
             "/internal/tasks/withdraw": self.withdraw_task,
+            "/internal/minute": self.minute,
         }
         return [Route(path, handler, methods=["POST"]) for path, handler in table.items()]
 
@@ -118,6 +120,12 @@ class InternalApi:
         said = msgspec.json.decode(await request.body(), type=_Holdings)
         self._leases.announce(said.owner, said.holdings)
         return json_answer({})
+
+    async def minute(self, request: Request) -> Response:
+        """What the ledger says of the minute that ends at `end_s`, for the monitor."""
+        asked = msgspec.json.decode(await request.body())
+        found = await minutes.read_minute(self._database, int(asked["end_s"]), per_s=float(asked["per_s"]))
+        return json_answer({**msgspec.to_builtins(found), "bounds": minutes.BOUNDS})
 
     async def audit(self, request: Request) -> Response:
         told = msgspec.json.decode(await request.body(), type=dict[str, str])

@@ -24,6 +24,7 @@ from steelyard.base.jsondoor import encode
 from steelyard.monitor.cohorts import choose
 from steelyard.monitor.exposition_format import Metadata
 from steelyard.monitor.federation import render_newest
+from steelyard.monitor.minutes import Minutes
 from steelyard.monitor.pushed import Pushed
 from steelyard.monitor.questions import TIMEOUT_S, Questions, View
 from steelyard.monitor.received import Received
@@ -134,6 +135,7 @@ class PrometheusApi:
         targets: list[Target],
         pushed: Pushed,
         received: Received,
+        minutes: Minutes,
         rules: RulesApi,
         *,
         retention: str,
@@ -144,6 +146,7 @@ class PrometheusApi:
         self._targets = targets
         self._pushed = pushed
         self._received = received
+        self._minutes = minutes
         self._retention = retention
         self._started = datetime.now(UTC)
 
@@ -271,6 +274,7 @@ class PrometheusApi:
             *(one.families for one in self._targets),
             self._pushed.families(view.workspace),
             self._received.families(view.workspace),
+            self._minutes.families(),
         ]
         for families in sources:
             for family, one in families.items():

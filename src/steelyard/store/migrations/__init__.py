@@ -16,6 +16,7 @@ from steelyard.store.migrations import (
     m0006_networks,
     m0007_responses,
     m0008_tasks,
+    m0009_settled,
 )
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ STEPS: "tuple[Callable[[Operations], None], ...]" = (
     m0006_networks.upgrade,
     m0007_responses.upgrade,
     m0008_tasks.upgrade,
+    m0009_settled.upgrade,
 )
 
 
