@@ -193,16 +193,24 @@ class Growing:
         if wanted[1] != columns:
             self._times = np.concatenate([self._times, np.empty(wanted[1] - columns, dtype=np.int64)])
 
-    def select(
-        self, matchers: tuple[Matcher, ...], start_ms: int, end_ms: int
-    ) -> tuple[tuple[Labels, ...], Times, Floats]:
-        """(labels, times, values) of what matches; absent places are marked."""
+    def count_matching(self, matchers: tuple[Matcher, ...]) -> int:
+        """How many series match."""
+        return len(self._chosen(matchers))
+
+    def _chosen(self, matchers: tuple[Matcher, ...]) -> "np.ndarray[tuple[int], np.dtype[np.intp]]":
         rows = self._choices.get(matchers)
         if rows is None:
             rows = choose(self.labels, matchers)
             if len(self._choices) >= MAX_CHOICES:
                 self._choices.clear()
             self._choices[matchers] = rows
+        return rows
+
+    def select(
+        self, matchers: tuple[Matcher, ...], start_ms: int, end_ms: int
+    ) -> tuple[tuple[Labels, ...], Times, Floats]:
+        """(labels, times, values) of what matches; absent places are marked."""
+        rows = self._chosen(matchers)
         low = int(np.searchsorted(self._times[: self._count], start_ms))
         high = int(np.searchsorted(self._times[: self._count], end_ms, side="right"))
         values = self._values[rows, low:high] if len(rows) else np.empty((0, high - low))

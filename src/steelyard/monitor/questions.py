@@ -9,21 +9,28 @@ from typing import TypeVar
 
 import numpy as np
 
+from steelyard.base.jsondoor import encode
 from steelyard.monitor.federation import Newest
+from steelyard.monitor.frames import MAX_SAMPLES, Wish
+from steelyard.monitor.query_pool import QueryPool
 from steelyard.monitor.series_store import SeriesStore
-from steelyard.monitor.tenants import WORKSPACE
+from steelyard.monitor.tenants import narrow, own_matcher
+from steelyard.promql.answers import notes_of, show_result
 from steelyard.promql.context import LOOKBACK_MS, Options
+from steelyard.promql.cost import estimate_cost
 from steelyard.promql.engine import Result, query_instant, query_range
 from steelyard.promql.errors import TIMEOUT, QueryError
 from steelyard.promql.labels import Labels
-from steelyard.promql.nodes import EQUAL, Matcher, Node
-from steelyard.promql.tenancy import restrict, restrict_matchers
+from steelyard.promql.nodes import Matcher, Node
+from steelyard.promql.parse import parse
+from steelyard.promql.tenancy import restrict_matchers
 from steelyard.promql.windows import look_back
 
-#: Queries evaluated at once; more wait.
+#: Queries evaluated at once, in threads and in processes each; more wait.
 SLOTS = 2
 TIMEOUT_S = 120.0
-MAX_SAMPLES = 20_000_000
+#: A query that looks at more numbers is evaluated in a process of its own.
+HEAVY = 1_000_000.0
 
 T = TypeVar("T")
 
@@ -42,39 +49,89 @@ class View:
 
     def narrow(self, node: Node) -> Node:
         """A query of what may be seen."""
-        return node if self.workspace is None else restrict(node, self._matcher())
+        return narrow(node, self.workspace)
 
     def narrow_matchers(self, matchers: tuple[Matcher, ...]) -> tuple[Matcher, ...]:
         """A selector of what may be seen."""
-        return matchers if self.workspace is None else restrict_matchers(matchers, self._matcher())
+        return matchers if self.workspace is None else restrict_matchers(matchers, own_matcher(self.workspace))
 
-    def _matcher(self) -> Matcher:
-        return Matcher(WORKSPACE, EQUAL, self.workspace or "", is_imposed=True)
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A query's answer as JSON (`resultType` and `result`), and what is said of it."""
+
+    data: bytes
+    is_cut: bool
+    warnings: list[str]
+    infos: list[str]
+    samples: int
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """When a query is evaluated; `step_ms` is 0 for one time."""
+
+    start_ms: int
+    end_ms: int
+    step_ms: int = 0
+
+    @property
+    def steps(self) -> int:
+        """How often."""
+        return (self.end_ms - self.start_ms) // self.step_ms + 1 if self.step_ms else 1
 
 
 class Questions:
-    """Answers them beside the event loop."""
+    """Answers them beside the event loop: light ones in threads, heavy ones in processes."""
 
     def __init__(self, store: SeriesStore) -> None:
         self._store = store
         self._slots = asyncio.Semaphore(SLOTS)
         self._threads = ThreadPoolExecutor(SLOTS, thread_name_prefix="query")
+        self._pool = QueryPool(store, SLOTS)
 
-    async def ask_instant(self, node: Node, at_ms: int, view: View) -> Result:
-        """A query at one time.
+    async def answer(self, query: str, span: Span, view: View, *, limit: int = 0) -> Answer:
+        """A query as it is answered to a client.
 
         Raises:
             QueryError: it cannot be answered, or not in time.
         """
-        seen, options = view.narrow(node), _options(view)
-        return await self._run(view, lambda check: query_instant(seen, self._store, at_ms, options, check))
+        node = view.narrow(parse(query))
+        if await asyncio.to_thread(self._is_heavy, node, span):
+            wish = Wish(
+                query=query, workspace=view.workspace, start_ms=span.start_ms, end_ms=span.end_ms, step_ms=span.step_ms,
+                lookback_ms=view.lookback_ms, limit=limit, give_up_in_s=view.timeout_s,
+            )  # fmt: skip
+            shown, data = await self._pool.ask(wish)
+            return Answer(data, shown.is_cut, shown.warnings, shown.infos, shown.samples)
+
+        def work(check: Callable[[], None]) -> Answer:
+            result = self._evaluate(node, span, view, check)
+            told, is_cut = show_result(result, is_range=span.step_ms > 0, limit=limit)
+            warnings, infos = notes_of(result.warnings, "warning"), notes_of(result.infos, "info")
+            return Answer(encode(told), is_cut, warnings, infos, result.samples)
+
+        return await self._run(view, work)
+
+    def _is_heavy(self, node: Node, span: Span) -> bool:
+        cost = estimate_cost(node, span.steps, span.end_ms - span.start_ms, self._store.count_matching)
+        return cost > HEAVY
+
+    def _evaluate(self, node: Node, span: Span, view: View, check: Callable[[], None]) -> Result:
+        options = Options(lookback_ms=view.lookback_ms, max_samples=MAX_SAMPLES)
+        if span.step_ms:
+            return query_range(node, self._store, span.start_ms, span.end_ms, span.step_ms, options, check)
+        return query_instant(node, self._store, span.start_ms, options, check)
+
+    async def ask_instant(self, node: Node, at_ms: int, view: View) -> Result:
+        """A query's values at one time; see `answer`."""
+        seen, span = view.narrow(node), Span(at_ms, at_ms)
+        return await self._run(view, lambda check: self._evaluate(seen, span, view, check))
 
     async def ask_range(self, node: Node, start_ms: int, end_ms: int, step_ms: int, view: View) -> Result:
-        """A query over a time; see `ask_instant`."""
-        seen, options = view.narrow(node), _options(view)
-        return await self._run(
-            view, lambda check: query_range(seen, self._store, start_ms, end_ms, step_ms, options, check)
-        )
+        """A query's values over a time; see `answer`."""
+        seen, span = view.narrow(node), Span(start_ms, end_ms, step_ms)
+        return await self._run(view, lambda check: self._evaluate(seen, span, view, check))
 
     async def list_series(
         self, selectors: list[tuple[Matcher, ...]], start_ms: int, end_ms: int, view: View
@@ -126,9 +183,6 @@ class Questions:
             self._slots.release()
 
     def close(self) -> None:
-        """Ends the threads when their queries have ended."""
+        """Ends the threads when their queries have ended, and the processes at once."""
         self._threads.shutdown(wait=False, cancel_futures=True)
-
-
-def _options(view: View) -> Options:
-    return Options(lookback_ms=view.lookback_ms, max_samples=MAX_SAMPLES)
+        self._pool.close()

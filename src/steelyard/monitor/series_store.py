@@ -303,6 +303,11 @@ class SeriesStore:
             known += [tuple(head.labels) for head in self._heads.values() if head.reaches(start_ms, end_ms)]
             return {labels[row] for labels in known for row in choose(labels, matchers)}
 
+    def count_matching(self, matchers: tuple[Matcher, ...]) -> int:
+        """How many series of the newest half hour match; at least one, since older ones are not looked at."""
+        with self._lock:
+            return max(sum(one.count_matching(matchers) for one in self._heads.values()), 1)
+
     def newest_ms(self, source: str) -> int | None:
         """The time of a source's newest samples in memory."""
         with self._lock:

@@ -4,6 +4,8 @@ import re
 from collections.abc import Mapping
 
 from steelyard.promql.labels import NAME, Labels, get, make_labels
+from steelyard.promql.nodes import EQUAL, Matcher, Node
+from steelyard.promql.tenancy import restrict
 
 #: Whose series these are; what the platform counts of a workspace bears it too.
 WORKSPACE = "workspace_id"
@@ -50,3 +52,13 @@ def check_series(labels: Labels) -> None:
     for key, value in labels:
         if len(key) > MAX_NAME_CHARS or len(value) > MAX_VALUE_CHARS:
             raise Refused(f"a label of {name[:80]!r} is longer than {MAX_NAME_CHARS} characters, or its value than {MAX_VALUE_CHARS}")  # fmt: skip
+
+
+def own_matcher(workspace: str) -> Matcher:
+    """What every selector of a workspace's is given."""
+    return Matcher(WORKSPACE, EQUAL, workspace, is_imposed=True)
+
+
+def narrow(node: Node, workspace: str | None) -> Node:
+    """A query of what may be seen: of one workspace, or of all."""
+    return node if workspace is None else restrict(node, own_matcher(workspace))

@@ -201,12 +201,14 @@ class _Evaluation:
         times = self._times(node.offset, node.at, steps)
         lookback = self._context.options.lookback_ms
         cohorts = self._load(node, int(times.min()) - lookback + 1, int(times.max()))
-        vector, stamps = look_back(cohorts, times, lookback)
-        return vector, stamps
+        # what comes of it is as large as all series at all steps
+        self._context.take(sum(len(one.labels) for one in cohorts) * len(times))
+        return look_back(cohorts, times, lookback)
 
     def range(self, node: Range, steps: Times) -> Value:
         ends = self._times(node.selector.offset, node.selector.at, steps)
         cohorts = self._load(node.selector, int(ends.min()) - node.range + 1, int(ends.max()))
+        self._context.take(sum(len(one.labels) for one in cohorts) * len(ends))
         return Matrix(cut_windows(cohorts, ends, node.range), node.range, {})
 
     def subquery(self, node: Subquery, steps: Times) -> Value:

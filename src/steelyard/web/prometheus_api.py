@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -26,14 +27,13 @@ from steelyard.monitor.exposition_format import Metadata
 from steelyard.monitor.federation import render_newest
 from steelyard.monitor.minutes import Minutes
 from steelyard.monitor.pushed import Pushed
-from steelyard.monitor.questions import TIMEOUT_S, Questions, View
+from steelyard.monitor.questions import TIMEOUT_S, Answer, Questions, Span, View
 from steelyard.monitor.received import Received
 from steelyard.monitor.scraper import DOWN, Target
 from steelyard.monitor.series_store import SeriesStore
 from steelyard.monitor.statistics import describe_store
-from steelyard.promql.answers import notes_of, show_result
 from steelyard.promql.context import LOOKBACK_MS
-from steelyard.promql.engine import MAX_POINTS, Result
+from steelyard.promql.engine import MAX_POINTS
 from steelyard.promql.errors import BAD_DATA, CANCELED, EXECUTION, INTERNAL, TIMEOUT, QueryError
 from steelyard.promql.labels import NAME, Labels, get, make_labels
 from steelyard.promql.nodes import Range, Subquery, Text, unwrap
@@ -198,8 +198,9 @@ class PrometheusApi:
         began = time.perf_counter()
         at_ms = parameters.time_ms("time", now_us() // 1000, is_told=True)
         view, limit = read_view(request, parameters), parameters.count("limit")
-        result = await self._questions.ask_instant(parameters.query(), at_ms, view)
-        return _tell(result, parameters, began, limit, is_range=False)
+        parameters.query()
+        answer = await self._questions.answer(parameters.text("query"), Span(at_ms, at_ms), view, limit=limit)
+        return _tell(answer, parameters, began)
 
     async def query_range(self, request: Request, parameters: Parameters) -> Told:
         """An expression at the steps of a time."""
@@ -218,8 +219,9 @@ class PrometheusApi:
         kind = {Text: "string", Range: "range vector", Subquery: "range vector"}.get(type(unwrap(node)))
         if kind is not None:
             raise refuse("query", f'invalid expression type "{kind}" for range query, must be Scalar or instant Vector')
-        result = await self._questions.ask_range(node, start_ms, end_ms, step_ms, view)
-        return _tell(result, parameters, began, limit, is_range=True)
+        span = Span(start_ms, end_ms, step_ms)
+        answer = await self._questions.answer(parameters.text("query"), span, view, limit=limit)
+        return _tell(answer, parameters, began)
 
     async def query_exemplars(self, _: Request, parameters: Parameters) -> Told:
         """Exemplars are read over and not kept; what is asked is checked all the same."""
@@ -406,17 +408,15 @@ class PrometheusApi:
         return PlainTextResponse(render_newest(newest), media_type="text/plain; version=0.0.4")
 
 
-def _tell(result: Result, parameters: Parameters, began: float, limit: int, *, is_range: bool) -> Told:
-    shown, is_cut = show_result(result, is_range=is_range, limit=limit)
+def _tell(answer: Answer, parameters: Parameters, began: float) -> Told:
+    data = answer.data
     if parameters.text("stats"):
         took_s = time.perf_counter() - began
         timings = {"evalTotalTime": took_s, "resultSortTime": 0, "queryPreparationTime": 0, "innerEvalTime": took_s, "execQueueTime": 0, "execTotalTime": took_s}  # fmt: skip
-        shown["stats"] = {
-            "timings": timings,
-            "samples": {"totalQueryableSamples": result.samples, "peakSamples": result.samples},
-        }
-    warnings = notes_of(result.warnings, "warning")
-    return Told(shown, [*warnings, TRUNCATED] if is_cut else warnings, notes_of(result.infos, "info"))
+        samples = {"totalQueryableSamples": answer.samples, "peakSamples": answer.samples}
+        data = data[:-1] + b',"stats":' + encode({"timings": timings, "samples": samples}) + b"}"
+    warnings = [*answer.warnings, TRUNCATED] if answer.is_cut else answer.warnings
+    return Told(msgspec.Raw(data), warnings, answer.infos)
 
 
 def _unescape_name(name: str) -> str:
