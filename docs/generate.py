@@ -79,6 +79,7 @@ def configuration() -> str:
         ("monitor.targets.NAME", config.ScrapeTarget),
         ("monitor.rules.NAME", config.RuleFiles),
         ("monitor.webhooks.NAME", config.AlertWebhook),
+        ("monitor.remote_write.NAME", config.RemoteWrite),
         ("providers.NAME", config.Provider),
         ('models."NAME"', config.ModelSettings),
         ('models."NAME".targets[]', config.TargetSettings),

@@ -250,11 +250,25 @@ class AlertWebhook(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     repeat: str = "4h"
 
 
+class RemoteWrite(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[monitor.remote_write.NAME]: a Prometheus, Mimir or VictoriaMetrics that samples are sent to."""
+
+    url: str
+    #: A bearer token.
+    token: str = ""
+    headers: dict[str, str] = {}
+    #: Whose series; not set: all.
+    workspace: str | None = None
+
+
 class Monitor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """[monitor]: samples of what the platform counts, asked for in PromQL under /prometheus."""
 
-    #: "embedded", or "off".
+    #: "embedded", "off", or the address of a Prometheus, Thanos, Mimir or VictoriaMetrics that answers queries in its place.
     url: str = "embedded"
+    #: For that one: a bearer token, and headers such as `X-Scope-OrgID`.
+    remote_token: str = ""
+    remote_headers: dict[str, str] = {}
     #: How long samples are kept: `15d`, or `forever`.
     retention: str = "15d"
     scrape_interval_s: float = 15.0
@@ -269,6 +283,7 @@ class Monitor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     #: Addresses of Alertmanagers.
     alertmanagers: tuple[str, ...] = ()
     webhooks: dict[str, AlertWebhook] = {}
+    remote_write: dict[str, RemoteWrite] = {}
     #: Put to what leaves: alerts, federation, remote write.
     external_labels: dict[str, str] = {}
 
@@ -531,10 +546,13 @@ def _check_media(settings: Settings) -> list[str]:
 
 def _check_monitor(monitor: Monitor) -> list[str]:
     faults = []
-    if monitor.url not in (EMBEDDED, "off"):
-        faults.append(
-            'monitor.url must be "embedded" or "off"; the address of another Prometheus comes in a later version'
-        )
+    if monitor.url not in (EMBEDDED, "off") and not monitor.url.startswith(("http://", "https://")):
+        faults.append('monitor.url must be "embedded", "off" or an address that begins with http:// or https://')
+    faults += [
+        f"monitor.remote_write.{name}.url must begin with http:// or https://"
+        for name, one in monitor.remote_write.items()
+        if not one.url.startswith(("http://", "https://"))
+    ]
     try:
         read_ttl_s(monitor.retention)
     except Fault:
@@ -698,16 +716,25 @@ def show_settings(settings: Settings) -> dict[str, Any]:
         key = provider["api_key"]
         if key and not key.startswith(("env:", "file:")):
             provider["api_key"] = "***"
+    _mask(tree["monitor"], "remote_token")
+    for one in (tree["monitor"], *tree["monitor"]["remote_write"].values()):
+        headers = one.get("remote_headers", one.get("headers", {}))
+        headers.update(dict.fromkeys(headers, "***"))
+        _mask(one, "token")
     for target in tree["monitor"]["targets"].values():
-        if target["token"] and not target["token"].startswith(("env:", "file:")):
-            target["token"] = "***"  # noqa: S105
+        _mask(target, "token")
     for webhook in tree["monitor"]["webhooks"].values():
-        for name in ("url", "secret"):
-            if webhook[name] and not webhook[name].startswith(("env:", "file:")):
-                webhook[name] = "***"
+        _mask(webhook, "url")
+        _mask(webhook, "secret")
     if tree["server"]["master_key"] and not tree["server"]["master_key"].startswith(("env:", "file:")):
         tree["server"]["master_key"] = "***"
     if "@" in tree["database"]["url"]:
         scheme, _, rest = tree["database"]["url"].partition("://")
         tree["database"]["url"] = f"{scheme}://***@{rest.rpartition('@')[2]}"
     return tree
+
+
+def _mask(tree: dict[str, Any], name: str) -> None:
+    """Hides a secret that is there itself; a reference stays."""
+    if tree.get(name) and not tree[name].startswith(("env:", "file:")):
+        tree[name] = "***"

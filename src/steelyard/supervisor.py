@@ -26,7 +26,7 @@ from steelyard.base.clock import monotonic
 from steelyard.base.errors import SetupFault
 from steelyard.base.metrics_port import SUFFIX
 from steelyard.base.secrets import load_master_key, parse_master_key
-from steelyard.config import EMBEDDED, Settings, resolve_secret
+from steelyard.config import Settings, resolve_secret
 from steelyard.engines import vectors
 from steelyard.engines.catalogue import MODELS
 from steelyard.engines.llama import PROCESS_ENVIRONMENT
@@ -136,7 +136,7 @@ class Supervisor:
                 on_ready(settings)
                 for _ in range(settings.tasks.workers):
                     await self._add(Child("worker"))
-                if settings.monitor.url == EMBEDDED:
+                if settings.monitor.url != "off":
                     await self._add(Child("monitor"))
             follower = asyncio.create_task(self._follow_weights())
             await self._stop.wait()

@@ -4,6 +4,7 @@ import glob
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from steelyard.assembly.scraping import make_receivers, remote_headers
 from steelyard.base.errors import SetupFault
 from steelyard.base.lifetimes import read_ttl_s
 from steelyard.config import AlertWebhook, Settings, resolve_secret
@@ -88,6 +89,8 @@ def check_monitor(settings: Settings) -> None:
     for name, target in settings.monitor.targets.items():
         if target.token:
             resolve_secret(target.token, f"monitor.targets.{name}.token")
+    make_receivers(settings)
+    remote_headers(settings)
     make_webhooks(settings)
     read_groups(settings)
 

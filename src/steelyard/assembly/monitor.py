@@ -6,17 +6,19 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import uvicorn
+from starlette.applications import Starlette
 
 from steelyard.assembly.alerting import make_send, make_webhooks, read_groups
 from steelyard.assembly.orders import MONITOR_SOCKET, Orders
 from steelyard.assembly.process import background, die_with_parent, make_server, repeat
-from steelyard.assembly.scraping import make_minute_fetch, make_targets
+from steelyard.assembly.scraping import make_ask, make_minute_fetch, make_receivers, make_targets
 from steelyard.base.clock import now_us
 from steelyard.base.lifetimes import read_ttl_s
 from steelyard.base.metrics import Registry
 from steelyard.base.metrics_port import open_metrics_port
-from steelyard.config import Settings
+from steelyard.config import EMBEDDED, Settings
 from steelyard.monitor.evaluation import Evaluations
+from steelyard.monitor.forwarding import Forwarder
 from steelyard.monitor.minutes import Minutes
 from steelyard.monitor.notifications import Notifier
 from steelyard.monitor.pushed import Pushed
@@ -25,8 +27,11 @@ from steelyard.monitor.received import Received
 from steelyard.monitor.scraper import Target, end_others
 from steelyard.monitor.series_store import SeriesStore
 from steelyard.upstream.pool import Pool
-from steelyard.web.prometheus_api import PrometheusApi
+from steelyard.web.prometheus_api import API, PREFIX, PrometheusApi
+from steelyard.web.push_api import PushApi
+from steelyard.web.remote_api import RemoteApi
 from steelyard.web.rules_api import RulesApi
+from steelyard.web.write_api import WriteApi
 
 MONITOR_NICENESS = 5
 #: What was taken is on the disk after this long.
@@ -53,6 +58,7 @@ class Monitor:
     def __init__(self, settings: Settings, pool: Pool) -> None:
         directory = Path(settings.data_dir) / "monitor"
         self._settings = settings
+        self._pool = pool
         self._registry = Registry()
         self._series = self._registry.gauge("monitor_tsdb_series", "Series that the newest half hour has.", ())
         self._scrapes = self._registry.counter("monitor_scrapes_total", "Scrapes by how the target was.", ("state",))
@@ -73,6 +79,17 @@ class Monitor:
             external_labels=dict(settings.monitor.external_labels),
             external_url=settings.public_url,
         )
+        self._forwarders = [
+            Forwarder(
+                directory,
+                self._store,
+                one,
+                make_send(pool),
+                self._registry,
+                external_labels=dict(settings.monitor.external_labels),
+            )
+            for one in make_receivers(settings)
+        ]
         self._evaluations = Evaluations(
             read_groups(settings),
             self._store,
@@ -88,8 +105,21 @@ class Monitor:
         """Scrapes and answers until the process is told to end."""
         path = self._settings.run_dir / MONITOR_SOCKET
         path.unlink(missing_ok=True)
+        config = uvicorn.Config(
+            self._app(), uds=str(path), ws="none", lifespan="off", log_config=None, access_log=False,
+            timeout_keep_alive=75, timeout_graceful_shutdown=2,
+        )  # fmt: skip
+        door = await open_metrics_port(self._settings.run_dir, name, self._registry, self._refresh)
+        async with door, background(die_with_parent(), *self._chores()):
+            await make_server(config).serve()
+
+    def _app(self) -> Starlette:
+        """The HTTP API: over the own store, or in front of another server."""
         rules = RulesApi(self._evaluations, self._notifier, self._reload)
-        api = PrometheusApi(
+        if self._settings.monitor.url != EMBEDDED:
+            ask = make_ask(self._settings, self._pool)
+            return RemoteApi(ask, PushApi(self._pushed, PREFIX), WriteApi(self._received, API), rules).app()
+        return PrometheusApi(
             self._store,
             self._questions,
             self._targets,
@@ -98,14 +128,7 @@ class Monitor:
             self._minutes,
             rules,
             retention=self._settings.monitor.retention,
-        )
-        config = uvicorn.Config(
-            api.app(), uds=str(path), ws="none", lifespan="off", log_config=None, access_log=False,
-            timeout_keep_alive=75, timeout_graceful_shutdown=2,
-        )  # fmt: skip
-        door = await open_metrics_port(self._settings.run_dir, name, self._registry, self._refresh)
-        async with door, background(die_with_parent(), *self._chores()):
-            await make_server(config).serve()
+        ).app()
 
     def _chores(self) -> list[Awaitable[None]]:
         every_s = self._settings.monitor.scrape_interval_s
@@ -118,6 +141,7 @@ class Monitor:
             repeat("taking the ledger's minutes", MINUTES_S, self._minutes.take_due),
             self._evaluations.run(),
             self._notifier.run(),
+            *(one.run() for one in self._forwarders),
         ]
 
     def _scraping(self, target: Target) -> Callable[[], Awaitable[None]]:
@@ -149,5 +173,7 @@ class Monitor:
         """Everything taken is on the disk."""
         self._questions.close()
         self._notifier.close()
+        for one in self._forwarders:
+            one.close()
         self._pushed.close()
         self._store.close()

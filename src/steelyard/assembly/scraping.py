@@ -6,11 +6,13 @@ from urllib.parse import urlsplit
 from steelyard.assembly.orders import FACE_SOCKET
 from steelyard.base.jsondoor import encode
 from steelyard.config import ScrapeTarget, Settings, resolve_secret
+from steelyard.monitor.forwarding import Receiver
 from steelyard.monitor.scraper import Fetch, Page, Target
 from steelyard.monitor.tenants import OWN_JOB
 from steelyard.upstream.pool import Origin, Pool, PoolError, parse_origin
 
 SCRAPE_TIMEOUT_S = 10.0
+REMOTE_TIMEOUT_S = 125.0
 _ACCEPT = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.8,*/*;q=0.1"
 
 
@@ -91,3 +93,47 @@ def make_minute_fetch(settings: Settings, pool: Pool) -> Callable[[int], Awaitab
         return answer.body
 
     return fetch
+
+
+def make_receivers(settings: Settings) -> list[Receiver]:
+    """Those that samples are sent to.
+
+    Raises:
+        SetupFault: a token that is referred to is not there.
+    """
+    return [
+        Receiver(
+            name,
+            one.url,
+            tuple(_headers(one.headers, one.token, f"monitor.remote_write.{name}").items()),
+            one.workspace,
+        )
+        for name, one in settings.monitor.remote_write.items()
+    ]
+
+
+def remote_headers(settings: Settings) -> dict[str, str]:
+    """What the server that answers in our place is told."""
+    return _headers(settings.monitor.remote_headers, settings.monitor.remote_token, "monitor.remote")
+
+
+def _headers(headers: dict[str, str], token: str, place: str) -> dict[str, str]:
+    found = {name: resolve_secret(value, f"{place}.headers") for name, value in headers.items()}
+    return found | ({"Authorization": "Bearer " + resolve_secret(token, f"{place}.token")} if token else {})
+
+
+def make_ask(
+    settings: Settings, pool: Pool
+) -> Callable[[str, str, dict[str, str], bytes], Awaitable[tuple[int, dict[str, str], bytes]]]:
+    """Asks the server that answers queries in our place."""
+    origin, own = parse_origin(settings.monitor.url), remote_headers(settings)
+
+    async def ask(method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
+        try:
+            answer = await pool.fetch(origin, method, path, body, headers | own, timeout_s=REMOTE_TIMEOUT_S)
+        except PoolError as exc:
+            raise OSError(str(exc)) from exc
+        told = {name.decode("latin-1"): value.decode("latin-1") for name, value in answer.headers.items()}
+        return answer.status, told, answer.body
+
+    return ask

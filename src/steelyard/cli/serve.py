@@ -78,7 +78,7 @@ def check_rules(settings: Settings) -> None:
         SetupFault: all faults in one text.
     """
     monitor = settings.monitor
-    if monitor.rules or monitor.webhooks or monitor.targets:
+    if monitor.rules or monitor.webhooks or monitor.targets or monitor.remote_write or monitor.remote_token:
         # the evaluator is heavy: whoever has none of these starts without it
         from steelyard.assembly.alerting import check_monitor
 

@@ -208,6 +208,11 @@ class SeriesStore:
         with self._lock:
             return next((one for one in among if one in self._heads and self._heads[one].has_time(at_ms)), None)
 
+    def list_sources(self) -> list[str]:
+        """All sources that memory has something of."""
+        with self._lock:
+            return sorted(self._heads)
+
     def series_by_source(self, prefix: str) -> dict[str, tuple[Labels, ...]]:
         """The series in memory of the sources whose names begin so."""
         with self._lock:

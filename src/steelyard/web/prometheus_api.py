@@ -102,9 +102,9 @@ def told(endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
         try:
             found = await endpoint(request, await read_parameters(request))
         except QueryError as exc:
-            return _json({"status": "error", "errorType": exc.kind, "error": str(exc)}, STATUS[exc.kind])
+            return json_response({"status": "error", "errorType": exc.kind, "error": str(exc)}, STATUS[exc.kind])
         except OSError as exc:
-            return _json({"status": "error", "errorType": INTERNAL, "error": str(exc)}, 500)
+            return json_response({"status": "error", "errorType": INTERNAL, "error": str(exc)}, 500)
         except Fault as failure:
             return fault_answer(failure, request)
         body: dict[str, Any] = {"status": "success", "data": found.data}
@@ -112,12 +112,13 @@ def told(endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
             body["warnings"] = found.warnings
         if found.infos:
             body["infos"] = found.infos
-        return _json(body, 200)
+        return json_response(body, 200)
 
     return wrapped
 
 
-def _json(body: dict[str, Any], status: int) -> Response:
+def json_response(body: dict[str, Any], status: int) -> Response:
+    """An answer in JSON, which pages of other origins may read."""
     return Response(encode(body), status, _CORS, "application/json")
 
 
@@ -188,7 +189,7 @@ class PrometheusApi:
                 *(Route(f"{PREFIX}/-/{name}", _well, methods=["GET", "HEAD"]) for name in ("healthy", "ready")),
             ],
             middleware=[Middleware(GZipMiddleware, minimum_size=1000, compresslevel=1)],
-            exception_handlers={HTTPException: _plain_error},
+            exception_handlers={HTTPException: plain_error},
         )
 
     # queries
@@ -280,7 +281,7 @@ class PrometheusApi:
         ]
         for families in sources:
             for family, one in families.items():
-                if (wanted and family != wanted) or (names is not None and not _is_of(family, names)):
+                if (wanted and family != wanted) or (names is not None and not is_of(family, names)):
                     continue
                 shown = {"type": one.kind, "unit": one.unit, "help": one.help}
                 entries = found.setdefault(family, [])
@@ -434,7 +435,8 @@ def _unescape_name(name: str) -> str:
     return text.replace("\0", "_")
 
 
-def _is_of(family: str, names: set[str]) -> bool:
+def is_of(family: str, names: set[str]) -> bool:
+    """Whether any of the names is a series of a family."""
     return any(family + suffix in names for suffix in ("", "_total", "_count", "_bucket", "_sum", "_info", "_created"))
 
 
@@ -476,7 +478,8 @@ async def _well(_: Request) -> Response:
     return PlainTextResponse("Prometheus Server is Healthy.\n")
 
 
-async def _plain_error(_: Request, exc: Exception) -> Response:
+async def plain_error(_: Request, exc: Exception) -> Response:
+    """A path or a method that is not there, as Prometheus says it."""
     assert isinstance(exc, HTTPException)
     texts = {404: "404 page not found\n", 405: "Method Not Allowed\n"}
     return PlainTextResponse(texts.get(exc.status_code, exc.detail), exc.status_code)

@@ -44,6 +44,10 @@ class Parameters:
         """All values."""
         return self._values.get(name, [])
 
+    def pairs(self, *, without: tuple[str, ...] = ()) -> list[tuple[str, str]]:
+        """Everything but some."""
+        return [(name, value) for name, values in self._values.items() if name not in without for value in values]
+
     def query(self) -> Node:
         """The expression."""
         try:
