@@ -237,6 +237,23 @@ def test_the_calls_of_grafana(watched: Served) -> None:
     assert (plain.status_code, plain.text) == (404, "404 page not found\n")
 
 
+def test_pages_of_other_origins(watched: Served) -> None:
+    """A browser asks without a key whether it may; answers say so, refusals too."""
+    url = watched.origin + API + "/query"
+    asked = httpx.options(url, headers={"Origin": "http://page", "Access-Control-Request-Method": "GET"})
+    assert (asked.status_code, asked.headers["access-control-allow-origin"]) == (204, "*")
+    assert "Authorization" in asked.headers["access-control-allow-headers"]
+    answered = httpx.get(url, params={"query": "1"}, headers=watched.headers())
+    assert answered.headers["access-control-allow-origin"] == "*"
+    assert httpx.get(url, params={"query": "1"}).headers["access-control-allow-origin"] == "*"
+    off = httpx.post(watched.origin + API + "/admin/tsdb/snapshot", headers=watched.headers(watched.admin_key))
+    assert (off.status_code, off.json()["errorType"], off.json()["error"]) == (
+        500,
+        "unavailable",
+        "admin APIs disabled",
+    )
+
+
 def test_promtool(watched: Served) -> None:
     """The real client, and its opinion of our exposition."""
     fetch("prometheus")
@@ -281,6 +298,14 @@ def test_our_own_client(watched: Served) -> None:
         "promql", "sum(llm_requests_total)", "--url", watched.origin + "/prometheus", "--api-key", watched.admin_key
     )
     assert shown.stdout.strip()
+    profiles = watched.installation.directory / "profiles"
+    environment = {"STEELYARD_PROFILES": str(profiles)}
+    cli = watched.installation.cli
+    added = ("profile", "add", "here", "--base-url", watched.origin + "/v1", "--api-key", watched.key)
+    cli(*added, **environment)
+    cli("profile", "use", "here", **environment)
+    by_profile = cli("promql", "count(llm_requests_total)", **environment)
+    assert by_profile.stdout.split()[-1].isdigit()
 
 
 def test_killed_monitor_comes_back_with_what_it_had(watched: Served) -> None:

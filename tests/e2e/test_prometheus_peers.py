@@ -26,7 +26,7 @@ API = "/prometheus/api/v1"
 class Shop(BaseHTTPRequestHandler):
     """A target that says what it was asked with."""
 
-    body = b'# TYPE shop_sold counter\nshop_sold_total 3\nshop_shelf{workspace_id="other",job="mine"} 1\n# EOF\n'
+    body = b'# TYPE shop_sold counter\nshop_sold_total 3 # {trace_id="s1"} 0.5\nshop_shelf{workspace_id="other",job="mine"} 1\n# EOF\n'
     asked: ClassVar[dict[str, str]] = {}
 
     def do_GET(self) -> None:
@@ -215,6 +215,32 @@ remote_write:
     # it ended its series with it, or the lookback does
     other = watching.installation.create_key("--workspace", "other", name="other")["key"]
     assert ask(watching, 'prometheus_build_info{job="self"} or up', other) == []
+
+
+def test_exemplars(watching: Served) -> None:
+    """Scraped and written ones, of all selectors of an expression; a workspace sees its own."""
+    now = int(time.time() * 1000)
+    one = series(now, 1, n="traced")
+    one.exemplars.append(((("trace_id", "w1"),), 0.25, now))
+    answer = httpx.post(
+        watching.origin + API + "/write", content=encode([one]), headers=SNAPPY | watching.headers(), timeout=30
+    )
+    assert answer.status_code == 204, answer.text
+
+    def find(query: str, key: str | None = None) -> Any:
+        wish = {"query": query, "start": now / 1000 - 60, "end": now / 1000 + 60}
+        told = httpx.get(watching.origin + API + "/query_exemplars", params=wish, headers=watching.headers(key))
+        assert told.status_code == 200, told.text
+        return told.json()["data"]
+
+    wait_for(lambda: find("rate(shop_sold_total[5m])"))
+    (scraped,) = find("rate(shop_sold_total[5m])")
+    assert scraped["seriesLabels"]["workspace_id"] == "default"
+    assert (scraped["exemplars"][0]["labels"], scraped["exemplars"][0]["value"]) == ({"trace_id": "s1"}, "0.5")
+    (written,) = find('level{n="traced"}')
+    assert written["exemplars"] == [{"labels": {"trace_id": "w1"}, "value": "0.25", "timestamp": now / 1000}]
+    other = watching.installation.create_key("--workspace", "other", name="other-traces")["key"]
+    assert find('{__name__=~".+"}', other) == []
 
 
 SNAPPY = {"content-encoding": "snappy", "content-type": "application/x-protobuf"}

@@ -18,6 +18,7 @@ from steelyard.base.metrics import Registry
 from steelyard.base.metrics_port import open_metrics_port
 from steelyard.config import EMBEDDED, Settings
 from steelyard.monitor.evaluation import Evaluations
+from steelyard.monitor.exemplars import Exemplars
 from steelyard.monitor.forwarding import Forwarder
 from steelyard.monitor.minutes import Minutes
 from steelyard.monitor.notifications import Notifier
@@ -66,7 +67,8 @@ class Monitor:
         self._questions = Questions(self._store)
         self._pushed = Pushed(directory, self._store)
         kept_s = read_ttl_s(settings.monitor.retention)
-        self._received = Received(self._store, retention_ms=(kept_s or 0) * 1000)
+        self._exemplars = Exemplars()
+        self._received = Received(self._store, self._exemplars, retention_ms=(kept_s or 0) * 1000)
         self._targets = make_targets(settings, pool)
         end_others(self._store, self._targets)
         self._minutes = Minutes(self._store, make_minute_fetch(settings, pool), unit=settings.monitor.duration_unit)
@@ -126,6 +128,7 @@ class Monitor:
             self._pushed,
             self._received,
             self._minutes,
+            self._exemplars,
             rules,
             retention=self._settings.monitor.retention,
         ).app()
@@ -146,7 +149,7 @@ class Monitor:
 
     def _scraping(self, target: Target) -> Callable[[], Awaitable[None]]:
         async def scrape() -> None:
-            await target.scrape(self._store)
+            await target.scrape(self._store, self._exemplars)
             self._scrapes.add((target.health.state,))
 
         return scrape

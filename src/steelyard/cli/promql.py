@@ -3,11 +3,12 @@
 import math
 import time
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import httpx
 
 from steelyard.base.errors import SetupFault
-from steelyard.cli.context import pick, print_json, print_table
+from steelyard.cli.context import find_endpoint, pick, print_json, print_table
 from steelyard.control.keys import parse_duration_s
 from steelyard.promql.errors import QueryError
 from steelyard.promql.labels import NAME, quote
@@ -39,7 +40,7 @@ def promql(
     query
         In PromQL.
     url
-        Where the Prometheus is, such as http://127.0.0.1:9090.
+        Where the Prometheus is, such as http://127.0.0.1:9090; default the monitoring of the profile's server, with its key.
     range
         From so long ago until now, such as 1h, as a plot; without it the newest values, as a table.
     step
@@ -61,7 +62,10 @@ def promql(
         _explain(query, lang)
         return
     if url is None:
-        raise SetupFault("Say which Prometheus is asked with --url, or use --explain.")
+        # the server of the profile, which is this machine's where there is none
+        endpoint = find_endpoint(None, api_key, None)
+        parts = urlsplit(endpoint.base_url)
+        url, api_key = f"{parts.scheme}://{parts.netloc}/prometheus", endpoint.api_key or api_key
     wish: dict[str, Any] = {"query": query}
     if range is not None:
         span_s = parse_duration_s(range)

@@ -189,6 +189,11 @@ class App:
             if path in ("/healthz", "/readyz"):
                 await self._health(path, send)
                 return
+            if scope["method"] == "OPTIONS" and path.startswith(MONITOR_PREFIX):
+                # a browser asks so before it sends a key
+                cors = [(name.encode(), value.encode()) for name, value in prometheus_errors.CORS.items()]
+                await _send(send, 204, cors, b"", "OPTIONS")
+                return
             if path.startswith(STREAMED_PREFIXES):
                 await self._pass_through(scope, headers, receive, send, request_id)
                 return

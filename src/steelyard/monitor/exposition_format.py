@@ -44,6 +44,8 @@ class Exposed:
     values: list[float] = field(default_factory=list)
     times_ms: list[int | None] = field(default_factory=list)
     families: dict[str, Metadata] = field(default_factory=dict)
+    #: (series, labels of the exemplar, value, time where it is given)
+    exemplars: list[tuple[Labels, Labels, float, int | None]] = field(default_factory=list)
 
 
 class Reader:
@@ -104,8 +106,11 @@ class _Reading:
             if not self.has_end:
                 _read_comment(line, self.found.families)
             return
-        series, value, at_ms = _split(line, is_open=self.is_open)
-        self._add(series, self._known.get(series) or read_series(series), value, at_ms)
+        series, value, at_ms, example = _split(line, is_open=self.is_open)
+        labels = self._known.get(series) or read_series(series)
+        self._add(series, labels, value, at_ms)
+        if example:
+            self.found.exemplars.append((labels, *_read_exemplar(example)))
 
     def _add(self, series: str, labels: Labels, value: float, at_ms: int | None) -> None:
         self.fresh[series] = labels
@@ -132,24 +137,38 @@ def _read_comment(line: str, families: dict[str, Metadata]) -> None:
         family.kind = "unknown" if kind == "untyped" else kind
 
 
-def _split(line: str, *, is_open: bool) -> tuple[str, float, int | None]:
-    """(the series' text, value, time)."""
+def _split(line: str, *, is_open: bool) -> tuple[str, float, int | None, str]:
+    """(the series' text, value, time, the text of an exemplar)."""
     end = _series_end(line)
     series, rest = line[:end], line[end:]
+    example = ""
     if is_open and " # " in rest:
-        # an exemplar: of interest to those who look for traces
-        rest = rest[: rest.index(" # ")]
+        rest, _, example = rest.partition(" # ")
     words = rest.split()
     if not words or len(words) > 2:
         raise MalformedText(f"expected value after metric, got {rest.strip()[:40]!r}")
     value = read_number(words[0])
     if len(words) == 1:
-        return series, value, None
+        return series, value, None, example
     try:
         at_ms = round(float(words[1]) * 1000) if is_open else int(words[1])
     except (ValueError, OverflowError):
         raise MalformedText(f"expected a timestamp, got {words[1][:40]!r}") from None
-    return series, value, at_ms
+    return series, value, at_ms, example
+
+
+def _read_exemplar(text: str) -> tuple[Labels, float, int | None]:
+    """`{trace_id="…"} 0.5 1795350609.4`."""
+    if not text.startswith("{"):
+        raise MalformedText(f"expected an exemplar's labels, got {text[:40]!r}")
+    end = _series_end(text)
+    pairs: dict[str, str] = {}
+    _read_pairs(text[1:end], pairs)
+    words = text[end:].split()
+    if not 1 <= len(words) <= 2:
+        raise MalformedText(f"expected an exemplar's value, got {text[end:].strip()[:40]!r}")
+    at_ms = round(read_number(words[1]) * 1000) if len(words) > 1 else None
+    return make_labels(pairs), read_number(words[0]), at_ms
 
 
 def _series_end(line: str) -> int:

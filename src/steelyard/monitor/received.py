@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from steelyard.base.clock import now_us
+from steelyard.monitor.exemplars import Exemplar, Exemplars
 from steelyard.monitor.exposition_format import Metadata
 from steelyard.monitor.remote_write import Written
 from steelyard.monitor.series_store import OUT_OF_BOUNDS, SeriesStore, TooManySeries
@@ -67,8 +68,9 @@ class Received:
         retention_ms: what is older is not taken; 0 takes all.
     """
 
-    def __init__(self, store: SeriesStore, *, retention_ms: int = 0) -> None:
+    def __init__(self, store: SeriesStore, exemplars: Exemplars | None = None, *, retention_ms: int = 0) -> None:
         self._store = store
+        self._exemplars = exemplars or Exemplars()
         self._retention_ms = retention_ms
         self._lock = threading.Lock()
         self._workspaces: dict[str, _Workspace] = {}
@@ -113,10 +115,14 @@ class Received:
         oldest_ms = now_ms - self._retention_ms if self._retention_ms else 0
         found: dict[tuple[str, int], tuple[list[Labels], list[float]]] = {}
         for one in written.series:
-            if not one.times_ms:
+            if not one.times_ms and not one.exemplars:
                 continue
             try:
                 labels = self._finish(workspace, known, one.pairs)
+                for told, value, at_ms in one.exemplars:
+                    self._exemplars.add(labels, Exemplar(told, value, at_ms))
+                if not one.times_ms:
+                    continue
                 source = self._home(workspace, known, labels, one.times_ms[0])
             except Refused as exc:
                 refusals.add(str(exc), one.pairs, len(one.times_ms))

@@ -8,7 +8,7 @@ import cramjam
 from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory
 
 from steelyard.monitor.exposition_format import Metadata
-from steelyard.promql.labels import Labels
+from steelyard.promql.labels import Labels, make_labels
 
 MAX_PLAIN_BYTES = 64 * 1024 * 1024
 HEADERS = {
@@ -31,7 +31,11 @@ _MESSAGES: dict[str, tuple[tuple[str, int, Any, str], ...]] = {
     "Label": (("name", 1, _TEXT, ""), ("value", 2, _TEXT, "")),
     "Sample": (("value", 1, _DOUBLE, ""), ("timestamp", 2, _INT64, "")),
     "Histogram": (),
-    "TimeSeries": (("labels", 1, _MESSAGE, "Label"), ("samples", 2, _MESSAGE, "Sample"), ("histograms", 4, _MESSAGE, "Histogram")),
+    "Exemplar": (("labels", 1, _MESSAGE, "Label"), ("value", 2, _DOUBLE, ""), ("timestamp", 3, _INT64, "")),
+    "TimeSeries": (
+        ("labels", 1, _MESSAGE, "Label"), ("samples", 2, _MESSAGE, "Sample"), ("exemplars", 3, _MESSAGE, "Exemplar"),
+        ("histograms", 4, _MESSAGE, "Histogram"),
+    ),
     "MetricMetadata": (("type", 1, _UINT32, ""), ("family", 2, _TEXT, ""), ("help", 4, _TEXT, ""), ("unit", 5, _TEXT, "")),
     "WriteRequest": (("timeseries", 1, _MESSAGE, "TimeSeries"), ("metadata", 3, _MESSAGE, "MetricMetadata")),
 }  # fmt: skip
@@ -48,6 +52,8 @@ class WrittenSeries:
     pairs: Labels
     times_ms: list[int] = field(default_factory=list)
     values: list[float] = field(default_factory=list)
+    #: (labels, value, time)
+    exemplars: list[tuple[Labels, float, int]] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -94,9 +100,11 @@ def decode(body: bytes) -> Written:
     for one in request.timeseries:
         pairs = tuple((label.name, label.value) for label in one.labels)
         samples = one.samples
-        written.series.append(
-            WrittenSeries(pairs, [each.timestamp for each in samples], [each.value for each in samples])
-        )
+        made = WrittenSeries(pairs, [each.timestamp for each in samples], [each.value for each in samples])
+        for each in one.exemplars:
+            told_of = make_labels((label.name, label.value) for label in each.labels)
+            made.exemplars.append((told_of, each.value, each.timestamp))
+        written.series.append(made)
         if one.histograms:
             written.left_out["native histograms"] = written.left_out.get("native histograms", 0) + len(one.histograms)
     for told in request.metadata:
@@ -125,4 +133,8 @@ def encode(series: Iterable[WrittenSeries]) -> bytes:
             made.labels.add(name=name, value=value)
         for at_ms, number in zip(one.times_ms, one.values, strict=True):
             made.samples.add(value=number, timestamp=at_ms)
+        for told, number, at_ms in one.exemplars:
+            example = made.exemplars.add(value=number, timestamp=at_ms)
+            for name, value in told:
+                example.labels.add(name=name, value=value)
     return bytes(cramjam.snappy.compress_raw(request.SerializeToString()))

@@ -9,6 +9,7 @@ import numpy as np
 
 from steelyard.base.clock import monotonic, now_us
 from steelyard.monitor.cohorts import OutOfOrder
+from steelyard.monitor.exemplars import Exemplar, Exemplars
 from steelyard.monitor.exposition_format import Exposed, MalformedText, Metadata, Reader
 from steelyard.monitor.series_store import SeriesStore, TooManySeries
 from steelyard.monitor.tenants import MAX_SERIES, WORKSPACE
@@ -18,6 +19,10 @@ log = logging.getLogger("steelyard.monitor")
 
 #: What the store calls the sources that are scraped.
 SOURCE = "scrape:"
+#: And those of samples whose time a target says itself.
+STAMPED = "stamped:"
+#: A target's clock may be ahead by so much.
+MAX_AHEAD_MS = 600_000
 UNKNOWN, UP, DOWN = "unknown", "up", "down"
 
 
@@ -71,11 +76,12 @@ class Target:
         self.source = f"{SOURCE}{job}:{instance}"
         self._finished: dict[Labels, Labels] = {}
         self._known: set[Labels] = set()
+        self._stamped: dict[int, dict[Labels, float]] = {}
 
     def __repr__(self) -> str:
         return f"<Target {self.job} {self.labels['instance']} {self.health.state}>"
 
-    async def scrape(self, store: SeriesStore) -> None:
+    async def scrape(self, store: SeriesStore, exemplars: Exemplars | None = None) -> None:
         """Asks once and stores what came; what does not come leaves `up 0`, and its series end."""
         at_ms, began = now_us() // 1000, monotonic()
         try:
@@ -90,21 +96,41 @@ class Target:
         if exposed.families:
             self.families = exposed.families
         labels, values = self._finish(exposed, took_s, is_up=not error)
+        if exemplars is not None:
+            for series, told, value, given_ms in exposed.exemplars:
+                exemplars.add(self._finished[series], Exemplar(told, value, given_ms or at_ms))
         try:
             store.append(self.source, labels, at_ms, values)
         except (OutOfOrder, TooManySeries, OSError) as exc:
             self.health.error = str(exc)
             log.warning("a scrape of %s was not stored: %s", self.job, exc)
+        self._store_stamped(store, at_ms)
+
+    def _store_stamped(self, store: SeriesStore, now_ms: int) -> None:
+        """Samples whose time the target says itself. What is too old or told before is passed over, as it is scraped again and again."""
+        for at_ms, rows in self._stamped.items():
+            if at_ms <= now_ms + MAX_AHEAD_MS:
+                with contextlib.suppress(TooManySeries, OSError):
+                    store.put(
+                        f"{STAMPED}{self.job}:{self.labels['instance']}",
+                        tuple(rows),
+                        at_ms,
+                        np.array(list(rows.values())),
+                    )
 
     def _finish(self, exposed: Exposed, took_s: float, *, is_up: bool) -> tuple[tuple[Labels, ...], "np.ndarray[tuple[int], np.dtype[np.float64]]"]:  # fmt: skip
         """The target's labels put to every series, and the scrape's own series put to the target's."""
         rows: dict[Labels, float] = {}
-        for one, value in zip(exposed.labels, exposed.values, strict=True):
+        self._stamped = {}
+        for one, value, stamp_ms in zip(exposed.labels, exposed.values, exposed.times_ms, strict=True):
             finished = self._finished.get(one)
             if finished is None:
                 finished = self._finished[one] = self._relabel(one)
             # told twice: the first counts
-            rows.setdefault(finished, value)
+            if stamp_ms is None:
+                rows.setdefault(finished, value)
+            else:
+                self._stamped.setdefault(stamp_ms, {}).setdefault(finished, value)
         fresh = rows.keys() - self._known
         self._known = set(rows)
         if len(self._finished) > 2 * len(rows) + 1000:

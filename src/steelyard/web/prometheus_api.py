@@ -22,7 +22,9 @@ import steelyard
 from steelyard.base.clock import now_us
 from steelyard.base.errors import Fault, fault
 from steelyard.base.jsondoor import encode
+from steelyard.dialects.prometheus_errors import CORS
 from steelyard.monitor.cohorts import choose
+from steelyard.monitor.exemplars import Exemplar, Exemplars
 from steelyard.monitor.exposition_format import Metadata
 from steelyard.monitor.federation import render_newest
 from steelyard.monitor.minutes import Minutes
@@ -33,10 +35,11 @@ from steelyard.monitor.scraper import DOWN, Target
 from steelyard.monitor.series_store import SeriesStore
 from steelyard.monitor.statistics import describe_store
 from steelyard.promql.context import LOOKBACK_MS
-from steelyard.promql.engine import MAX_POINTS
+from steelyard.promql.engine import MAX_POINTS, selectors_of
 from steelyard.promql.errors import BAD_DATA, CANCELED, EXECUTION, INTERNAL, TIMEOUT, QueryError
 from steelyard.promql.labels import NAME, Labels, get, make_labels
 from steelyard.promql.nodes import Range, Subquery, Text, unwrap
+from steelyard.promql.numbers import format_sample, format_time
 from steelyard.promql.printer import show_query
 from steelyard.promql.tree import show_tree
 from steelyard.web.principal import get_principal
@@ -49,18 +52,13 @@ PREFIX = "/prometheus"
 API = PREFIX + "/api/v1"
 #: Grafana switches features on it: what of 3.x is here.
 VERSION = "3.1.0"
-STATUS = {BAD_DATA: 400, EXECUTION: 422, TIMEOUT: 503, CANCELED: 499, INTERNAL: 500}
+UNAVAILABLE = "unavailable"
+STATUS = {UNAVAILABLE: 500, BAD_DATA: 400, EXECUTION: 422, TIMEOUT: 503, CANCELED: 499, INTERNAL: 500}
 ALL_MS = 2**62
 TRUNCATED = "results truncated due to limit"
 TARGET_STATES = ("", "any", "active", "dropped")
 #: Prometheus writes a name that a path cannot hold with this before it.
 _ESCAPED_NAME = "U__"
-_CORS = {
-    "access-control-allow-headers": "Accept, Authorization, Content-Type, Origin",
-    "access-control-allow-methods": "GET, POST, OPTIONS",
-    "access-control-allow-origin": "*",
-    "access-control-expose-headers": "Date",
-}
 
 
 @dataclass(slots=True)
@@ -98,7 +96,7 @@ def told(endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
     @functools.wraps(endpoint)
     async def wrapped(request: Request) -> Response:
         if request.method == "OPTIONS":
-            return Response(status_code=204, headers=_CORS)
+            return Response(status_code=204, headers=CORS)
         try:
             found = await endpoint(request, await read_parameters(request))
         except QueryError as exc:
@@ -119,7 +117,7 @@ def told(endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
 
 def json_response(body: dict[str, Any], status: int) -> Response:
     """An answer in JSON, which pages of other origins may read."""
-    return Response(encode(body), status, _CORS, "application/json")
+    return Response(encode(body), status, CORS, "application/json")
 
 
 def _cut(rows: list[Any], limit: int) -> Told:
@@ -137,6 +135,7 @@ class PrometheusApi:
         pushed: Pushed,
         received: Received,
         minutes: Minutes,
+        exemplars: Exemplars,
         rules: RulesApi,
         *,
         retention: str,
@@ -148,6 +147,7 @@ class PrometheusApi:
         self._pushed = pushed
         self._received = received
         self._minutes = minutes
+        self._exemplars = exemplars
         self._retention = retention
         self._started = datetime.now(UTC)
 
@@ -176,6 +176,10 @@ class PrometheusApi:
             ("/status/tsdb", self.tsdb, one),
             ("/status/walreplay", self.walreplay, one),
             ("/features", self.features, one),
+            *(
+                (f"/admin/tsdb/{name}", self.admin, ["POST", "PUT", "OPTIONS"])
+                for name in ("delete_series", "clean_tombstones", "snapshot")
+            ),
             ("/notifications", self.notifications, one),
         )
         return Starlette(
@@ -224,12 +228,16 @@ class PrometheusApi:
         answer = await self._questions.answer(parameters.text("query"), span, view, limit=limit)
         return _tell(answer, parameters, began)
 
-    async def query_exemplars(self, _: Request, parameters: Parameters) -> Told:
-        """Exemplars are read over and not kept; what is asked is checked all the same."""
-        parameters.query()
-        parameters.time_ms("start", 0, is_told=True)
-        parameters.time_ms("end", ALL_MS, is_told=True)
-        return Told([])
+    async def query_exemplars(self, request: Request, parameters: Parameters) -> Told:
+        """Exemplars of all selectors of an expression; its functions are passed over."""
+        view, node = read_view(request, parameters), parameters.query()
+        start_ms = parameters.time_ms("start", 0, is_told=True)
+        end_ms = parameters.time_ms("end", ALL_MS, is_told=True)
+        if end_ms < start_ms:
+            raise refuse("end", "end timestamp must not be before start time")
+        selectors = [one.matchers for one in selectors_of(view.narrow(node))]
+        found = self._exemplars.find(selectors, start_ms, end_ms)
+        return Told([{**one, "exemplars": [_show_exemplar(each) for each in one["exemplars"]]} for one in found])
 
     async def format_query(self, _: Request, parameters: Parameters) -> Told:
         """An expression as it is written best."""
@@ -379,6 +387,10 @@ class PrometheusApi:
         """Nobody is answered before the log is read."""
         return Told({"min": 0, "max": 0, "current": 0})
 
+    async def admin(self, _: Request, _parameters: Parameters) -> Told:
+        """Series are deleted by nobody here; their time ends them."""
+        raise QueryError("admin APIs disabled", UNAVAILABLE)
+
     async def features(self, _: Request, _parameters: Parameters) -> Told:
         """What of the Go server's switches is on."""
         return Told({"promql": {"experimental_functions": False, "delayed_name_removal": False, "at_modifier": True}})
@@ -418,6 +430,11 @@ def _tell(answer: Answer, parameters: Parameters, began: float) -> Told:
         data = data[:-1] + b',"stats":' + encode({"timings": timings, "samples": samples}) + b"}"
     warnings = [*answer.warnings, TRUNCATED] if answer.is_cut else answer.warnings
     return Told(msgspec.Raw(data), warnings, answer.infos)
+
+
+def _show_exemplar(one: Exemplar) -> dict[str, Any]:
+    stamp = msgspec.Raw(format_time(one.at_ms).encode())
+    return {"labels": dict(one.labels), "value": format_sample(one.value), "timestamp": stamp}
 
 
 def _unescape_name(name: str) -> str:

@@ -77,7 +77,7 @@ foo_bucket{le="10"} 17 # {trace_id="oHg5SJYRHA0"} 9.8 1520879607.789
 
 
 def test_open_metrics() -> None:
-    """Times in seconds, exemplars passed over, an end that must be there."""
+    """Times in seconds, exemplars behind values, an end that must be there."""
     found = Reader().read(OPEN, OPEN_METRICS + "; version=1.0.0")
     assert found.times_ms == [None, None, 1605281325123, 1520879607789, None]
     assert found.values[3:] == [17.0, 17.0]
@@ -148,3 +148,25 @@ def test_a_second_scrape_reads_no_labels(monkeypatch: pytest.MonkeyPatch) -> Non
         found = reader.read("".join(f'x{{n="{number}"}} {number}\n' for number in numbers).encode())
         assert found.values == [float(number) for number in numbers]
     assert asked == ['x{n="1"}', 'x{n="2"}', 'x{n="3"}', 'x{n="4"}', 'x{n="1"}']
+
+
+def test_exemplars() -> None:
+    """Their labels, value and time; only in OpenMetrics, where they are read over in the text format of 0.0.4 they are a fault."""
+    body = b'a_bucket{le="1"} 3 # {trace_id="x \\"y\\"",n="1"} 0.5 1795350609.4\na_total 5 # {} 1\n# EOF\n'
+    exposed = Reader().read(body, OPEN_METRICS)
+    first, second = exposed.exemplars
+    assert first == (
+        make_labels({"__name__": "a_bucket", "le": "1.0"}),
+        (("n", "1"), ("trace_id", 'x "y"')),
+        0.5,
+        1_795_350_609_400,
+    )
+    assert second == (make_labels({"__name__": "a_total"}), (), 1.0, None)
+    for bad in (
+        b"a 1 # x 1\n# EOF\n",
+        b'a 1 # {a="b"}\n# EOF\n',
+        b'a 1 # {a="b"} x\n# EOF\n',
+        b"a 1 # {a=b} 1\n# EOF\n",
+    ):
+        with pytest.raises(MalformedText):
+            Reader().read(bad, OPEN_METRICS)

@@ -6,13 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from steelyard.base.clock import now_us
+from steelyard.monitor.exemplars import Exemplar, Exemplars
+from steelyard.monitor.exposition_format import OPEN_METRICS
 from steelyard.monitor.federation import render_newest
 from steelyard.monitor.scraper import DOWN, UP, Page, Target
 from steelyard.monitor.series_store import SeriesStore
 from steelyard.monitor.statistics import describe_store
 from steelyard.promql.engine import query_instant
 from steelyard.promql.labels import make_labels
-from steelyard.promql.parse import parse
+from steelyard.promql.parse import parse, parse_selector
 from steelyard.promql.values import Vector
 
 
@@ -26,6 +29,9 @@ class Shop:
         if self.body is None:
             raise OSError("connection refused")
         return Page(self.body)
+
+    async def fetch_open(self) -> Page:
+        return Page((await self.fetch()).body, OPEN_METRICS)
 
 
 @pytest.fixture
@@ -126,3 +132,32 @@ def test_statistics_tell_what_makes_a_store_large() -> None:
     assert told["headStats"]["numSeries"] == 6
     assert told["seriesCountByMetricName"] == [{"name": "a", "value": 5}]
     assert told["labelValueCountByLabelName"] == [{"name": "x", "value": 5}]
+
+
+async def test_times_that_a_target_says(shop: Shop, target: Target, store: SeriesStore) -> None:
+    """Are kept as they are, each once; the series does not end when the target says nothing new."""
+    now = now_us() // 1000
+    for at_ms, value in ((now - 5000, 1), (now - 5000, 1), (now - 4000, 2), (now + 3_600_000, 9)):
+        shop.body = f"sold {value} {at_ms}\n".encode()
+        await target.scrape(store)
+    (cohort,) = [one for one in store.select(parse_selector("sold"), 0, 2**62) if len(one.labels)]
+    assert (cohort.times.tolist(), cohort.values.tolist()) == ([now - 5000, now - 4000], [[1.0, 2.0]])
+
+
+async def test_exemplars_are_kept(shop: Shop, store: SeriesStore) -> None:
+    """With the target's labels, the newest ones, each once."""
+    exemplars = Exemplars()
+    target = Target("shop", "a:80", "http://a:80/metrics", shop.fetch_open, interval_s=1, timeout_s=1)
+    for number in (1, 1, 2):
+        shop.body = f'sold_total 3 # {{trace_id="t{number}"}} 0.5\n# EOF\n'.encode()
+        await target.scrape(store, exemplars)
+    (found,) = exemplars.find([parse_selector('{job="shop"}')], 0, 2**62)
+    assert found["seriesLabels"] == {"__name__": "sold_total", "instance": "a:80", "job": "shop"}
+    assert [dict(one.labels)["trace_id"] for one in found["exemplars"]] == ["t1", "t2"]
+    assert exemplars.find([parse_selector('{job="other"}')], 0, 2**62) == []
+    assert exemplars.find([parse_selector('{job="shop"}')], 0, 1) == []
+    for number in range(30_000):
+        exemplars.add(make_labels({"n": str(number % 1000)}), Exemplar((("t", str(number)),), 1.0, 1))
+    assert sum(len(one["exemplars"]) for one in exemplars.find([()], 0, 9)) <= 20_000
+    exemplars.add(make_labels({"n": "long"}), Exemplar((("t", "x" * 200),), 1.0, 1))
+    assert exemplars.find([parse_selector('{n="long"}')], 0, 9) == []
