@@ -13,6 +13,7 @@ from steelyard import config
 from steelyard.base.errors import ROWS
 from steelyard.base.metrics import Registry
 from steelyard.cli.__main__ import COMMANDS
+from steelyard.config import monitor
 from steelyard.gateway import asgi
 from steelyard.policy.meter import Meter
 from steelyard.web.control_api import ControlApi
@@ -75,11 +76,11 @@ def configuration() -> str:
         ("objects", config.Objects),
         ("outbound", config.Outbound),
         ("tasks", config.Tasks),
-        ("monitor", config.Monitor),
-        ("monitor.targets.NAME", config.ScrapeTarget),
-        ("monitor.rules.NAME", config.RuleFiles),
-        ("monitor.webhooks.NAME", config.AlertWebhook),
-        ("monitor.remote_write.NAME", config.RemoteWrite),
+        ("monitor", monitor.Monitor),
+        ("monitor.targets.NAME", monitor.ScrapeTarget),
+        ("monitor.rules.NAME", monitor.RuleFiles),
+        ("monitor.webhooks.NAME", monitor.AlertWebhook),
+        ("monitor.remote_write.NAME", monitor.RemoteWrite),
         ("providers.NAME", config.Provider),
         ('models."NAME"', config.ModelSettings),
         ('models."NAME".targets[]', config.TargetSettings),

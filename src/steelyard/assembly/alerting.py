@@ -7,7 +7,8 @@ from urllib.parse import urlsplit
 from steelyard.assembly.scraping import make_receivers, remote_headers
 from steelyard.base.errors import SetupFault
 from steelyard.base.lifetimes import read_ttl_s
-from steelyard.config import AlertWebhook, Settings, resolve_secret
+from steelyard.config import Settings, resolve_secret
+from steelyard.config.monitor import AlertWebhook
 from steelyard.monitor.channels import MESSAGES
 from steelyard.monitor.notifications import Send, Webhook
 from steelyard.monitor.rules import Found, Group, read_files, read_text

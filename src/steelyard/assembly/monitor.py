@@ -16,7 +16,8 @@ from steelyard.base.clock import now_us
 from steelyard.base.lifetimes import read_ttl_s
 from steelyard.base.metrics import Registry
 from steelyard.base.metrics_port import open_metrics_port
-from steelyard.config import EMBEDDED, Settings
+from steelyard.config import Settings
+from steelyard.config.monitor import EMBEDDED
 from steelyard.monitor.evaluation import Evaluations
 from steelyard.monitor.exemplars import Exemplars
 from steelyard.monitor.forwarding import Forwarder
@@ -28,7 +29,8 @@ from steelyard.monitor.received import Received
 from steelyard.monitor.scraper import Target, end_others
 from steelyard.monitor.series_store import SeriesStore
 from steelyard.upstream.pool import Pool
-from steelyard.web.prometheus_api import API, PREFIX, PrometheusApi
+from steelyard.web.prometheus_answers import API, PREFIX
+from steelyard.web.prometheus_api import PrometheusApi
 from steelyard.web.push_api import PushApi
 from steelyard.web.remote_api import RemoteApi
 from steelyard.web.rules_api import RulesApi

@@ -5,7 +5,8 @@ from urllib.parse import urlsplit
 
 from steelyard.assembly.orders import FACE_SOCKET
 from steelyard.base.jsondoor import encode
-from steelyard.config import ScrapeTarget, Settings, resolve_secret
+from steelyard.config import Settings, resolve_secret
+from steelyard.config.monitor import ScrapeTarget
 from steelyard.monitor.forwarding import Receiver
 from steelyard.monitor.scraper import Fetch, Page, Target
 from steelyard.monitor.tenants import OWN_JOB

@@ -1,12 +1,7 @@
 """Prometheus' HTTP API under /prometheus, in the monitor process. The gateway has admitted whoever asks. Source: prometheus.md 1."""
 
 import contextlib
-import functools
-import os
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -18,110 +13,45 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-import steelyard
 from steelyard.base.clock import now_us
-from steelyard.base.errors import Fault, fault
+from steelyard.base.errors import Fault
 from steelyard.base.jsondoor import encode
-from steelyard.dialects.prometheus_errors import CORS
-from steelyard.monitor.cohorts import choose
 from steelyard.monitor.exemplars import Exemplar, Exemplars
-from steelyard.monitor.exposition_format import Metadata
 from steelyard.monitor.federation import render_newest
 from steelyard.monitor.minutes import Minutes
 from steelyard.monitor.pushed import Pushed
-from steelyard.monitor.questions import TIMEOUT_S, Answer, Questions, Span, View
+from steelyard.monitor.questions import Answer, Questions, Span
 from steelyard.monitor.received import Received
-from steelyard.monitor.scraper import DOWN, Target
+from steelyard.monitor.scraper import Target
 from steelyard.monitor.series_store import SeriesStore
-from steelyard.monitor.statistics import describe_store
-from steelyard.promql.context import LOOKBACK_MS
 from steelyard.promql.engine import MAX_POINTS, selectors_of
-from steelyard.promql.errors import BAD_DATA, CANCELED, EXECUTION, INTERNAL, TIMEOUT, QueryError
-from steelyard.promql.labels import NAME, Labels, get, make_labels
+from steelyard.promql.errors import BAD_DATA, QueryError
+from steelyard.promql.labels import NAME, Labels, get
 from steelyard.promql.nodes import Range, Subquery, Text, unwrap
 from steelyard.promql.numbers import format_sample, format_time
 from steelyard.promql.printer import show_query
 from steelyard.promql.tree import show_tree
-from steelyard.web.principal import get_principal
+from steelyard.web.prometheus_answers import (
+    ALL_MS,
+    API,
+    PREFIX,
+    STATUS,
+    TRUNCATED,
+    Endpoint,
+    Told,
+    cut,
+    plain_error,
+    read_view,
+    told,
+)
 from steelyard.web.prometheus_forms import Parameters, fault_answer, read_parameters, refuse
+from steelyard.web.prometheus_status import StatusApi
 from steelyard.web.push_api import PushApi
 from steelyard.web.rules_api import RulesApi
 from steelyard.web.write_api import WriteApi
 
-PREFIX = "/prometheus"
-API = PREFIX + "/api/v1"
-#: Grafana switches features on it: what of 3.x is here.
-VERSION = "3.1.0"
-UNAVAILABLE = "unavailable"
-STATUS = {UNAVAILABLE: 500, BAD_DATA: 400, EXECUTION: 422, TIMEOUT: 503, CANCELED: 499, INTERNAL: 500}
-ALL_MS = 2**62
-TRUNCATED = "results truncated due to limit"
-TARGET_STATES = ("", "any", "active", "dropped")
 #: Prometheus writes a name that a path cannot hold with this before it.
 _ESCAPED_NAME = "U__"
-
-
-@dataclass(slots=True)
-class Told:
-    """What an endpoint answers."""
-
-    data: Any
-    warnings: list[str] = field(default_factory=list)
-    infos: list[str] = field(default_factory=list)
-
-
-Endpoint = Callable[[Request, Parameters], Awaitable[Told]]
-
-
-def read_view(request: Request, parameters: Parameters) -> View:
-    """Who looks: an admin at everything, all others at their own workspace."""
-    grant = get_principal(request)
-    if grant.kind != "admin" and not grant.workspace:
-        # the label's being empty is what the platform's own series have
-        raise fault("admin_key_required")
-    timeout_ms = parameters.duration_ms("timeout", int(TIMEOUT_S * 1000))
-    lookback_ms = parameters.duration_ms("lookback_delta", LOOKBACK_MS)
-    if lookback_ms <= 0:
-        raise refuse("lookback_delta", "must be positive")
-    return View(
-        workspace=None if grant.kind == "admin" else grant.workspace,
-        timeout_s=min(max(timeout_ms / 1000, 0.0), TIMEOUT_S),
-        lookback_ms=lookback_ms,
-    )
-
-
-def told(endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
-    """Wraps an endpoint: what it tells, and how it refuses, in Prometheus' envelope."""
-
-    @functools.wraps(endpoint)
-    async def wrapped(request: Request) -> Response:
-        if request.method == "OPTIONS":
-            return Response(status_code=204, headers=CORS)
-        try:
-            found = await endpoint(request, await read_parameters(request))
-        except QueryError as exc:
-            return json_response({"status": "error", "errorType": exc.kind, "error": str(exc)}, STATUS[exc.kind])
-        except OSError as exc:
-            return json_response({"status": "error", "errorType": INTERNAL, "error": str(exc)}, 500)
-        except Fault as failure:
-            return fault_answer(failure, request)
-        body: dict[str, Any] = {"status": "success", "data": found.data}
-        if found.warnings:
-            body["warnings"] = found.warnings
-        if found.infos:
-            body["infos"] = found.infos
-        return json_response(body, 200)
-
-    return wrapped
-
-
-def json_response(body: dict[str, Any], status: int) -> Response:
-    """An answer in JSON, which pages of other origins may read."""
-    return Response(encode(body), status, CORS, "application/json")
-
-
-def _cut(rows: list[Any], limit: int) -> Told:
-    return Told(rows[:limit], [TRUNCATED]) if 0 < limit < len(rows) else Told(rows)
 
 
 class PrometheusApi:
@@ -148,8 +78,7 @@ class PrometheusApi:
         self._received = received
         self._minutes = minutes
         self._exemplars = exemplars
-        self._retention = retention
-        self._started = datetime.now(UTC)
+        self._status = StatusApi(store, questions, targets, retention=retention)
 
     def app(self) -> Starlette:
         """The application of the monitor process."""
@@ -164,23 +93,10 @@ class PrometheusApi:
             ("/labels", self.labels, both),
             ("/label/{name}/values", self.label_values, one),
             ("/metadata", self.metadata, one),
-            ("/targets", self.targets, one),
-            ("/targets/metadata", self.targets_metadata, one),
             ("/rules", self.rules, one),
             ("/alerts", self.alerts, one),
             ("/alertmanagers", self.alertmanagers, one),
-            ("/status/buildinfo", self.buildinfo, one),
-            ("/status/runtimeinfo", self.runtimeinfo, one),
-            ("/status/flags", self.flags, one),
-            ("/status/config", self.config, one),
-            ("/status/tsdb", self.tsdb, one),
-            ("/status/walreplay", self.walreplay, one),
-            ("/features", self.features, one),
-            *(
-                (f"/admin/tsdb/{name}", self.admin, ["POST", "PUT", "OPTIONS"])
-                for name in ("delete_series", "clean_tombstones", "snapshot")
-            ),
-            ("/notifications", self.notifications, one),
+            *self._status.endpoints(),
         )
         return Starlette(
             routes=[
@@ -252,19 +168,19 @@ class PrometheusApi:
     async def series(self, request: Request, parameters: Parameters) -> Told:
         """Label sets."""
         found = await self._list(request, parameters, is_needed=True)
-        return _cut([dict(labels) for labels in found], parameters.count("limit"))
+        return cut([dict(labels) for labels in found], parameters.count("limit"))
 
     async def labels(self, request: Request, parameters: Parameters) -> Told:
         """Names of labels."""
         found = await self._list(request, parameters)
-        return _cut(sorted({name for labels in found for name, _ in labels}), parameters.count("limit"))
+        return cut(sorted({name for labels in found for name, _ in labels}), parameters.count("limit"))
 
     async def label_values(self, request: Request, parameters: Parameters) -> Told:
         """Values of a label."""
         name = _unescape_name(request.path_params["name"])
         found = await self._list(request, parameters)
         values = {get(labels, name) for labels in found} - {""}
-        return _cut(sorted(values), parameters.count("limit"))
+        return cut(sorted(values), parameters.count("limit"))
 
     async def _list(self, request: Request, parameters: Parameters, *, is_needed: bool = False) -> list[Labels]:
         selectors = parameters.selectors(is_needed=is_needed)
@@ -299,33 +215,6 @@ class PrometheusApi:
 
     # what is watched
 
-    async def targets(self, request: Request, parameters: Parameters) -> Told:
-        """A workspace sees its own; the platform's are the admins'."""
-        state, view = parameters.text("state"), read_view(request, parameters)
-        if state not in TARGET_STATES:
-            raise refuse("state", f'not supported value "{state[:40]}"')
-        seen = [] if state == "dropped" else self._seen(view)
-        pool = parameters.text("scrapePool")
-        active = [_show_target(one) for one in seen if pool in ("", one.job)]
-        return Told({"activeTargets": active, "droppedTargets": [], "droppedTargetCounts": {}})
-
-    def _seen(self, view: View) -> list[Target]:
-        return [one for one in self._targets if view.workspace in (None, one.workspace)]
-
-    async def targets_metadata(self, request: Request, parameters: Parameters) -> Told:
-        """What each target says of its families."""
-        view, limit = read_view(request, parameters), parameters.count("limit")
-        wanted, text = parameters.text("metric"), parameters.text("match_target")
-        matchers = Parameters([("match[]", text)]).selectors()[0] if text else ()
-        rows = [
-            {"target": target.labels, "metric": family, **_show_family(one)}
-            for target in self._seen(view)
-            if len(choose([make_labels(target.labels)], matchers))
-            for family, one in target.families.items()
-            if wanted in ("", family)
-        ]
-        return _cut(rows, limit)
-
     async def rules(self, request: Request, parameters: Parameters) -> Told:
         """Groups of rules and how they went."""
         return Told(self._rules.rules(request, parameters, read_view(request, parameters)))
@@ -337,73 +226,6 @@ class PrometheusApi:
     async def alertmanagers(self, request: Request, parameters: Parameters) -> Told:
         """Whom alerts are told to."""
         return Told(self._rules.alertmanagers(read_view(request, parameters)))
-
-    # the server itself
-
-    async def buildinfo(self, _: Request, _parameters: Parameters) -> Told:
-        """Without `features`: with it, Grafana would take us for another server."""
-        return Told(
-            {"version": VERSION, "revision": f"steelyard-{steelyard.__version__}", "branch": "", "buildUser": "", "buildDate": "", "goVersion": ""}
-        )  # fmt: skip
-
-    async def runtimeinfo(self, _: Request, _parameters: Parameters) -> Told:
-        """Names are of the Go server; what has no counterpart here is empty."""
-        return Told(
-            {
-                "startTime": _stamp(self._started), "CWD": "", "hostname": "", "serverTime": _stamp(datetime.now(UTC)),
-                "reloadConfigSuccess": True, "lastConfigTime": _stamp(self._started), "corruptionCount": 0,
-                "goroutineCount": 0, "GOMAXPROCS": os.cpu_count() or 1, "GOMEMLIMIT": 0, "GOGC": "", "GODEBUG": "",
-                "storageRetention": self._retention,
-            }
-        )  # fmt: skip
-
-    async def flags(self, _: Request, _parameters: Parameters) -> Told:
-        """As the Go server's command line would have them."""
-        return Told(
-            {
-                "query.lookback-delta": f"{LOOKBACK_MS // 60_000}m",
-                "query.timeout": f"{TIMEOUT_S / 60:.0f}m",
-                "storage.tsdb.retention.time": self._retention,
-                "web.enable-remote-write-receiver": "true",
-            }
-        )
-
-    async def config(self, request: Request, parameters: Parameters) -> Told:
-        """What is scraped, as the Go server's file would say it, for an admin."""
-        view = read_view(request, parameters)
-        lines = ["scrape_configs:"]
-        for one in self._seen(view):
-            lines += [f"- job_name: {one.job}", f"  scrape_interval: {one.interval_s:g}s"]
-        return Told({"yaml": "\n".join([*lines, ""])})
-
-    async def tsdb(self, request: Request, parameters: Parameters) -> Told:
-        """What the store has, and which labels make it large; a workspace is told of its own series."""
-        view, limit = read_view(request, parameters), parameters.count("limit", 10) or 10
-        oldest_ms, newest_ms = self._store.bounds_ms()
-        seen = await self._questions.list_series([], oldest_ms, newest_ms, view) if newest_ms else []
-        return Told(describe_store(seen, oldest_ms, newest_ms, limit))
-
-    async def walreplay(self, _: Request, _parameters: Parameters) -> Told:
-        """Nobody is answered before the log is read."""
-        return Told({"min": 0, "max": 0, "current": 0})
-
-    async def admin(self, _: Request, _parameters: Parameters) -> Told:
-        """Series are deleted by nobody here; their time ends them."""
-        raise QueryError("admin APIs disabled", UNAVAILABLE)
-
-    async def features(self, _: Request, _parameters: Parameters) -> Told:
-        """What of the Go server's switches is on."""
-        return Told({"promql": {"experimental_functions": False, "delayed_name_removal": False, "at_modifier": True}})
-
-    async def notifications(self, _: Request, _parameters: Parameters) -> Told:
-        """What an operator should know: targets that are down."""
-        return Told(
-            [
-                {"text": f"The target {one.job} is down: {one.health.error}", "date": _stamp(_time_of(one)), "active": True}
-                for one in self._targets
-                if one.health.state == DOWN
-            ]
-        )  # fmt: skip
 
     async def federate(self, request: Request) -> Response:
         """The newest samples of what is selected, in the text format."""
@@ -457,34 +279,6 @@ def is_of(family: str, names: set[str]) -> bool:
     return any(family + suffix in names for suffix in ("", "_total", "_count", "_bucket", "_sum", "_info", "_created"))
 
 
-def _show_family(one: Metadata) -> dict[str, str]:
-    return {"type": one.kind, "help": one.help, "unit": one.unit}
-
-
-def _show_target(one: Target) -> dict[str, Any]:
-    return {
-        "discoveredLabels": {"__address__": one.labels["instance"], "job": one.job},
-        "labels": one.labels,
-        "scrapePool": one.job,
-        "scrapeUrl": one.url,
-        "globalUrl": one.url,
-        "lastError": one.health.error,
-        "lastScrape": _stamp(_time_of(one)),
-        "lastScrapeDuration": one.health.took_s,
-        "health": one.health.state,
-        "scrapeInterval": f"{one.interval_s:g}s",
-        "scrapeTimeout": f"{one.timeout_s:g}s",
-    }
-
-
-def _time_of(one: Target) -> datetime:
-    return datetime.fromtimestamp(one.health.scraped_us / 1e6, UTC)
-
-
-def _stamp(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.%f") + "000Z"
-
-
 async def _front(_: Request) -> Response:
     return PlainTextResponse(
         f"Prometheus' HTTP API is under {API}; this is its monitoring, without pages of its own.\n"
@@ -493,10 +287,3 @@ async def _front(_: Request) -> Response:
 
 async def _well(_: Request) -> Response:
     return PlainTextResponse("Prometheus Server is Healthy.\n")
-
-
-async def plain_error(_: Request, exc: Exception) -> Response:
-    """A path or a method that is not there, as Prometheus says it."""
-    assert isinstance(exc, HTTPException)
-    texts = {404: "404 page not found\n", 405: "Method Not Allowed\n"}
-    return PlainTextResponse(texts.get(exc.status_code, exc.detail), exc.status_code)

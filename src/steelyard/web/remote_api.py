@@ -23,7 +23,8 @@ from steelyard.promql.errors import QueryError
 from steelyard.promql.parse import parse
 from steelyard.promql.printer import show_query, show_series
 from steelyard.promql.tree import show_tree
-from steelyard.web.prometheus_api import API, PREFIX, STATUS, is_of, json_response, plain_error, read_view
+from steelyard.web.prometheus_answers import API, PREFIX, STATUS, json_response, plain_error, read_view
+from steelyard.web.prometheus_api import is_of
 from steelyard.web.prometheus_forms import FORM, Parameters, fault_answer, read_parameters
 from steelyard.web.push_api import PushApi
 from steelyard.web.rules_api import RulesApi
