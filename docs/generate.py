@@ -3,6 +3,7 @@
 import dataclasses
 import importlib
 import inspect
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -50,18 +51,17 @@ def errors() -> str:
     return "# Errors\n\nAlso at `/errors` on a running server and by `steelyard explain`.\n\n" + table(head, rows)
 
 
+def _default(field: msgspec.structs.FieldInfo) -> object:
+    return field.default_factory() if field.default is msgspec.NODEFAULT else field.default
+
+
 def _fields(path: str, kind: type[msgspec.Struct]) -> list[list[object]]:
     rows: list[list[object]] = []
     for field in msgspec.structs.fields(kind):
-        default = "required" if field.required else f"`{field.default!r}`"
-        name = getattr(field.type, "__name__", str(field.type))
-        rows.append(
-            [
-                f"`{path}.{field.name}`",
-                str(field.type) if "[" in str(field.type) or "|" in str(field.type) else name,
-                default,
-            ]
-        )
+        default = "required" if field.required else f"`{_default(field)!r}`"
+        is_made_of_others = "[" in str(field.type) or "|" in str(field.type)
+        name = str(field.type) if is_made_of_others else getattr(field.type, "__name__", str(field.type))
+        rows.append([f"`{path}.{field.name}`", re.sub(r"\b(?:\w+\.)+(\w+)", r"\1", name), default])
     return rows
 
 
@@ -177,6 +177,12 @@ def metrics() -> str:
         ["`monitor_rule_evaluations_total`", "counter", "result", "Evaluations of rules by result."],
         ["`monitor_rule_rounds_missed_total`", "counter", "", "Rounds of groups that came too late."],
         ["`monitor_alerts_firing`", "gauge", "workspace_id", "Alerts that are firing."],
+        [
+            "`monitor_forwarded_samples_total`",
+            "counter",
+            "receiver, result",
+            "Samples sent by remote write, by receiver and result.",
+        ],
         [
             "`monitor_notifications_total`",
             "counter",
