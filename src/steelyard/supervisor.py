@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO
 
 from steelyard.assembly.data_dir import prepare_data_dir
-from steelyard.assembly.orders import EXIT_SETUP, Orders, encode_orders
+from steelyard.assembly.orders import EXIT_SETUP, FACE_SOCKET, Orders, encode_orders
 from steelyard.assembly.process import BACKLOG
 from steelyard.base.clock import monotonic
 from steelyard.base.errors import SetupFault
@@ -291,9 +291,22 @@ class Supervisor:
         await self._spawn(child)
         await self._order(child)
         child.watcher = asyncio.create_task(self._watch(child))
+        if child.role == "face":
+            # gateways wait for it: it has the processors to itself until it is back
+            await self._wait_face()
         if child.role == "gateway" and old is not None:
             await self._wait_gateway(child)
             self._let_drain(old)
+
+    async def _wait_face(self) -> None:
+        """Returns when the face answers, or has had time enough to."""
+        give_up_at = monotonic() + REPLACE_TIMEOUT_S
+        while monotonic() < give_up_at:
+            with contextlib.suppress(OSError):
+                _, writer = await asyncio.open_unix_connection(self._settings.run_dir / FACE_SOCKET)
+                writer.close()
+                return
+            await asyncio.sleep(0.02)
 
     async def _wait_gateway(self, child: Child) -> None:
         """Returns when a gateway takes calls, or has had time enough to."""

@@ -77,16 +77,26 @@ class FaceLink:
         self._owner = owner
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def _ask(self, path: str, body: Any, timeout_s: float = 10.0) -> Answer:
-        try:
-            answer = await self._fetch(
-                self._origin, "POST", path, encode(body), {"Content-Type": "application/json"}, timeout_s
-            )
-        except PoolError as exc:
-            raise fault("stores_unavailable") from exc
-        if answer.status not in (200, 404):
-            raise fault("stores_unavailable")
-        return answer
+    async def _ask(self, path: str, body: Any, timeout_s: float = 10.0, *, is_repeatable: bool = False) -> Answer:
+        """A question to the face.
+
+        Args:
+            is_repeatable: whether asking twice is as good as once: then a face that ends in the midst of it is asked again when it is back.
+        """
+        give_up_at = monotonic() + FACE_BACK_S
+        while True:
+            cause: PoolError | None = None
+            try:
+                headers = {"Content-Type": "application/json"}
+                answer = await self._fetch(self._origin, "POST", path, encode(body), headers, timeout_s)
+            except PoolError as exc:
+                cause = exc
+            else:
+                if answer.status in (200, 404):
+                    return answer
+            if not is_repeatable or monotonic() > give_up_at:
+                raise fault("stores_unavailable") from cause
+            await asyncio.sleep(RETRY_S / 2)
 
     async def _fetch(
         self, origin: Origin, method: str, path: str, body: bytes, headers: dict[str, str], timeout_s: float = 30.0
@@ -103,12 +113,13 @@ class FaceLink:
 
     async def find_grant(self, digest: str) -> Grant | None:
         """See `ports.Grants`."""
-        answer = await self._ask("/internal/grant", {"digest": digest})
+        answer = await self._ask("/internal/grant", {"digest": digest}, is_repeatable=True)
         return None if answer.status == 404 else msgspec.json.decode(answer.body, type=Grant)
 
     async def fulfil(self, wishes: list[Wish]) -> list[LeaseReply]:
         """See `allowance.Keeper`."""
-        answer = await self._ask("/internal/leases", {"owner": self._owner, "wishes": wishes})
+        # a wish that was answered already is answered the same
+        answer = await self._ask("/internal/leases", {"owner": self._owner, "wishes": wishes}, is_repeatable=True)
         return msgspec.json.decode(answer.body, type=list[LeaseReply])
 
     def note(self, action: str, workspace: str, actor: str, subject: str, detail: str) -> None:

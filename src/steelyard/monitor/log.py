@@ -73,6 +73,7 @@ class Log:
         self._told: dict[str, Told] = {}
         #: Bytes of the segment, whole records all.
         self._size = 0
+        self._is_dirty = False
 
     def append(
         self, source: str, labels: tuple[Labels, ...], at_ms: int, values: Floats, *, is_whole: bool = True
@@ -112,12 +113,13 @@ class Log:
             os.ftruncate(file.fileno(), self._size)
             raise
         self._size += len(record)
+        self._is_dirty = True
 
     def flush(self) -> None:
         """Everything written is on the disk."""
-        if self._file is not None:
-            self._file.flush()
+        if self._file is not None and self._is_dirty:
             os.fsync(self._file.fileno())
+            self._is_dirty = False
 
     def _open(self) -> IO[bytes]:
         if self._file is None:
