@@ -175,6 +175,21 @@ def test_an_alert_reaches_all(alerting: tuple[Served, str, Path]) -> None:
     assert "very-secret-token" not in served.installation.log_text()
 
 
+def test_federation_bears_the_external_labels(alerting: tuple[Served, str, Path]) -> None:
+    """What leaves says where it is from; the own store does not."""
+    served, _, _ = alerting
+    headers = served.headers(served.admin_key)
+    wait_for(
+        lambda: (
+            'job="steelyard"'
+            in httpx.get(served.origin + "/prometheus/federate", params={"match[]": "up"}, headers=headers).text
+        )
+    )
+    text = httpx.get(served.origin + "/prometheus/federate", params={"match[]": "up"}, headers=headers).text
+    assert 'region="cn-beijing"' in text
+    assert "region" not in ask(served, "/query", query="up")["result"][0]["metric"]
+
+
 def test_rules_are_shown(alerting: tuple[Served, str, Path]) -> None:
     """In the form that Grafana reads; filtered; in pages; an admin sees all, a workspace its own."""
     served, _, rules = alerting

@@ -144,6 +144,49 @@ def test_a_target_that_fails_ends_its_series(watching: Served) -> None:
     wait_for(lambda: ask(watching, "shop_sold_total"))
 
 
+def test_scraped_as_by_a_real_prometheus(watching: Served, shop: str, tmp_path: Path) -> None:
+    """The same target at the same time: the same series, labels and values; what ends there ends here, and what fails fails."""
+    config = f"""
+scrape_configs:
+- job_name: shop
+  scrape_interval: 500ms
+  scrape_timeout: 500ms
+  metrics_path: /metrics
+  params: {{ part: [a] }}
+  static_configs: [{{ targets: ["{shop}"], labels: {{ floor: "2", workspace_id: default }} }}]
+"""
+    before = Shop.body
+    lines = b'bin_count{kind="a b\\\\c",n="1"} 1\nbin_count{kind="\\xe9\\x9b\\xaa",n="2"} NaN\nbin_level -1.5e-7\nbin_old 4\n'
+    with run_prometheus(tmp_path, config) as origin:
+
+        def there(query: str) -> dict[Any, str]:
+            answer = httpx.get(f"{origin}/api/v1/query", params={"query": query}).json()["data"]["result"]
+            return {tuple(sorted(one["metric"].items())): one["value"][1] for one in answer}
+
+        def here(query: str) -> dict[Any, str]:
+            return {tuple(sorted(one["metric"].items())): one["value"][1] for one in ask(watching, query)}
+
+        def agree(query: str, count: int) -> bool:
+            return len(here(query)) == count and here(query) == there(query)
+
+        everything = '{job="shop",__name__!~"scrape_.*"}'
+        try:
+            for body, count in ((before, 3), (before.replace(b"# EOF", lines + b"# EOF"), 7), (before, 3)):
+                Shop.body = body
+                wait_for(lambda count=count: agree(everything, count))  # type: ignore[misc]
+            assert agree('scrape_samples_scraped{job="shop"}', 1)
+            Shop.body = b""
+            wait_for(lambda: agree('up{job="shop"}', 1) and set(here('up{job="shop"}').values()) == {"0"})
+            assert agree(everything, 1)
+            Shop.body = b"this is {no exposition\n"
+            time.sleep(1.5)
+            assert agree(everything, 1)
+            Shop.body = before
+            wait_for(lambda: agree(everything, 3))
+        finally:
+            Shop.body = before
+
+
 def test_a_real_prometheus_federates_from_us(watching: Served, tmp_path: Path) -> None:
     """With a workspace's key it gets that workspace's series, at our times and under our labels."""
     host = watching.origin.removeprefix("http://")

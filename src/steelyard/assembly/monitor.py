@@ -133,6 +133,7 @@ class Monitor:
             self._exemplars,
             rules,
             retention=self._settings.monitor.retention,
+            external_labels=dict(self._settings.monitor.external_labels),
         ).app()
 
     def _chores(self) -> list[Awaitable[None]]:

@@ -69,7 +69,9 @@ class PrometheusApi:
         rules: RulesApi,
         *,
         retention: str,
+        external_labels: dict[str, str],
     ) -> None:
+        self._external_labels = external_labels
         self._rules = rules
         self._store = store
         self._questions = questions
@@ -240,7 +242,7 @@ class PrometheusApi:
             return fault_answer(failure, request)
         except QueryError as exc:
             return PlainTextResponse(str(exc).removeprefix('invalid parameter "match[]": '), STATUS[exc.kind])
-        return PlainTextResponse(render_newest(newest), media_type="text/plain; version=0.0.4")
+        return PlainTextResponse(render_newest(newest, self._external_labels), media_type="text/plain; version=0.0.4")
 
 
 def _tell(answer: Answer, parameters: Parameters, began: float) -> Told:
