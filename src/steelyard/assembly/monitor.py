@@ -1,6 +1,7 @@
 """The monitor process: samples of all processes, kept and asked for in PromQL."""
 
 import asyncio
+import logging
 import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -35,6 +36,8 @@ from steelyard.web.push_api import PushApi
 from steelyard.web.remote_api import RemoteApi
 from steelyard.web.rules_api import RulesApi
 from steelyard.web.write_api import WriteApi
+
+log = logging.getLogger("steelyard.monitor")
 
 MONITOR_NICENESS = 5
 #: What was taken is on the disk after this long.
@@ -144,7 +147,7 @@ class Monitor:
             repeat("writing samples to the disk", FLUSH_S, lambda: asyncio.to_thread(self._store.flush)),
             repeat("writing blocks", SETTLE_S, lambda: asyncio.to_thread(self._settle)),
             repeat("forgetting old samples", FORGET_S, self._forget),
-            repeat("taking the ledger's minutes", MINUTES_S, self._minutes.take_due),
+            repeat("taking the ledger's minutes", MINUTES_S, self._take_minutes),
             self._evaluations.run(),
             self._notifier.run(),
             *(one.run() for one in self._forwarders),
@@ -156,6 +159,13 @@ class Monitor:
             self._scrapes.add((target.health.state,))
 
         return scrape
+
+    async def _take_minutes(self) -> None:
+        try:
+            await self._minutes.take_due()
+        except OSError as exc:
+            # the face is being replaced, or the disk is full: the minute comes again
+            log.warning("a minute of the ledger was not taken yet: %s", exc)
 
     def _settle(self) -> None:
         if self._store.settle(now_us() // 1000):

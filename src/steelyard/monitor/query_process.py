@@ -3,6 +3,7 @@
 Its standard input and output carry frames; it ends with its input.
 """
 
+import contextlib
 import os
 import resource
 import sys
@@ -86,10 +87,13 @@ def main() -> None:
     """Answers until nobody asks any more."""
     os.nice(NICENESS)
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_BYTES, MEMORY_BYTES))
-    while True:
-        head, _ = read_frame(_read)
-        assert head.wish is not None
-        _answer(head.wish)
+    # whoever asked may end at any time: then there is nobody to tell
+    with contextlib.suppress(BrokenPipeError):
+        while True:
+            head, _ = read_frame(_read)
+            assert head.wish is not None
+            _answer(head.wish)
+    os._exit(0)
 
 
 if __name__ == "__main__":
