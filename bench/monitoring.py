@@ -142,8 +142,8 @@ def ours(place: Path, query: str, now_ms: int) -> tuple[float, float, float]:
     )
 
 
-def ours_instant(now_ms: int) -> float:
-    """Seconds of an instant query over 10,000 series in memory."""
+def ours_instant(now_ms: int) -> tuple[float, float]:
+    """Seconds of an instant query over 10,000 series in memory, and with its answer as JSON."""
     from steelyard.base.jsondoor import encode as to_json
     from steelyard.promql.answers import show_result
     from steelyard.promql.engine import query_instant
@@ -154,9 +154,10 @@ def ours_instant(now_ms: int) -> float:
         labels = gauges()
         for turn in range(20):
             store.append("scrape:g", labels, now_ms - (20 - turn) * STEP_MS, np.arange(float(GAUGES)))
-        taken = timed(lambda: to_json(show_result(query_instant(parse(INSTANT), store, now_ms), is_range=False)))
+        evaluated = timed(lambda: query_instant(parse(INSTANT), store, now_ms))
+        whole = timed(lambda: to_json(show_result(query_instant(parse(INSTANT), store, now_ms), is_range=False)))
         store.close()
-    return taken
+    return evaluated, whole
 
 
 def gauges() -> tuple[Labels, ...]:
@@ -228,10 +229,10 @@ def table() -> str:
                         f"{real.ask('query_range', query=query, **span):.2f} s with its JSON",
                     )
                 )
-            instant, theirs = ours_instant(now_ms), real.ask("query", query=INSTANT, time=now_ms / 1000)
-            rows.append(
-                ("an instant query, 10,000 series", f"{instant * 1000:.0f} ms", "50 ms", f"{theirs * 1000:.0f} ms")
-            )
+            instant, whole = ours_instant(now_ms)
+            theirs = real.ask("query", query=INSTANT, time=now_ms / 1000)
+            told = f"{instant * 1000:.0f} ms; {whole * 1000:.0f} ms with its JSON"
+            rows.append(("an instant query, 10,000 series", told, "50 ms", f"{theirs * 1000:.0f} ms with its JSON"))
     rows.append(("scraped samples taken", f"{ingest():,.0f} a second", "300,000", ""))
     rows.append(("memory of an active series, at most", f"{memory_per_series():.1f} KB", "5 KB", ""))
     rows.append(("a sample of a regular counter on disk", f"{disk:.2f} bytes", "2 bytes", ""))
