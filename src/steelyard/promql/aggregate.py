@@ -178,7 +178,8 @@ def _best(sign: int) -> Callable[[Aggregation, Vector, Scalar, Context], Vector]
 
 
 def _ranked(vector: Vector, rows: list[int], sign: int) -> list[list[int]]:
-    """For each step the rows, the best first; NaN comes last, and equals keep their order."""
+    """For each step the rows, the best first; NaN comes last, and equals are in the order of their labels, as Prometheus' storage has them."""
+    rows = sorted(rows, key=lambda row: vector.labels[row])
     values = vector.values[rows]
     keys = np.where(np.isnan(values), np.inf, sign * values)
     is_nan = np.isnan(values)
@@ -194,7 +195,8 @@ def _limit(node: Aggregation, vector: Vector, param: Scalar, context: Context) -
     del context
     counts = _counts_of(param)
     kept = np.zeros(vector.present.shape, dtype=bool)
-    for rows in group(node, vector).rows:
+    for some in group(node, vector).rows:
+        rows = sorted(some, key=lambda row: vector.labels[row])
         place = np.cumsum(vector.present[rows], axis=0)
         kept[rows] = vector.present[rows] & (place <= np.maximum(counts, 0))
     return _some(vector, kept)
