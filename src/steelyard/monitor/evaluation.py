@@ -178,8 +178,11 @@ class Evaluations:
         alerting.update(seen, at_ms, group.limit)
         if not alerting.is_restored:
             self._restore(group, rule, alerting, at_ms)
-        self._append(group, rule, alerting.series(), at_ms)
-        await self._notify(group, rule, list(alerting.active.values()))
+        try:
+            self._append(group, rule, alerting.series(), at_ms)
+        finally:
+            # a disk that is full keeps no series, and is what somebody should hear of
+            await self._notify(group, rule, list(alerting.active.values()))
 
     def _query(self, at_ms: int, view: View) -> Callable[[str], list[Sample]]:
         """What `query` in a rule's templates asks; called beside the loop."""
@@ -281,7 +284,7 @@ def _run_of(rule: Rule) -> RuleRun:
 
 def source_of(group: Group, rule: Rule) -> str:
     """What the store calls a rule's series."""
-    mark = zlib.crc32(repr((group.file, group.name, rule.name, rule.expr, rule.labels)).encode())
+    mark = zlib.crc32(repr((group.file, group.name, rule.name, rule.expr, rule.labels, rule.for_ms)).encode())
     return f"{SOURCE}{group.workspace}:{group.name}:{rule.name}:{mark:08x}"
 
 

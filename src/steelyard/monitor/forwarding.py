@@ -4,7 +4,6 @@ import asyncio
 import logging
 import random
 import sqlite3
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +12,8 @@ import numpy as np
 from steelyard.base.clock import now_us
 from steelyard.base.metrics import Registry
 from steelyard.monitor.cohorts import is_absent
+from steelyard.monitor.files import open_file
+from steelyard.monitor.notifications import Send
 from steelyard.monitor.remote_write import HEADERS, WrittenSeries, encode
 from steelyard.monitor.series_store import SeriesStore
 from steelyard.monitor.tenants import WORKSPACE
@@ -31,10 +32,7 @@ BATCH = 5_000
 BEGAN = ""
 ROUND_S = 5.0
 PAUSES_S = (1.0, 2.0, 5.0, 15.0, 30.0)
-_SCHEMA = "CREATE TABLE IF NOT EXISTS sent (receiver TEXT, source TEXT, at_ms INTEGER, PRIMARY KEY (receiver, source))"
-
-#: Sends a POST: (address, headers, body) -> (status, answer); raises OSError where nobody answers.
-Send = Callable[[str, dict[str, str], bytes], Awaitable[tuple[int, bytes]]]
+_SCHEMA = "CREATE TABLE IF NOT EXISTS sent (receiver TEXT, source TEXT, at_ms INTEGER, PRIMARY KEY (receiver, source));"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +61,7 @@ class Forwarder:
         self._send = send
         self._external = external_labels or {}
         self._samples = registry.counter("monitor_forwarded_samples_total", "Samples sent by remote write, by receiver and result.", ("receiver", "result"))  # fmt: skip
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._file = sqlite3.connect(directory / "forwarded.db", isolation_level=None)
-        self._file.execute("PRAGMA journal_mode=WAL")
-        self._file.execute(_SCHEMA)
+        self._file = open_file(directory / "forwarded.db", _SCHEMA, "the file of what was forwarded")
         rows = self._file.execute("SELECT source, at_ms FROM sent WHERE receiver = ?", (receiver.name,))
         self._sent: dict[str, int] = dict(rows.fetchall())
         if BEGAN not in self._sent:

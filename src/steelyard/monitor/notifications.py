@@ -17,6 +17,7 @@ from steelyard.base.metrics import Registry
 from steelyard.monitor import alerts as states
 from steelyard.monitor.alerts import Alert
 from steelyard.monitor.channels import MESSAGES, Message, Told, make_post, refusal_in, stamp
+from steelyard.monitor.files import open_file
 from steelyard.monitor.rules import Group, Rule
 from steelyard.promql.labels import Labels
 
@@ -26,7 +27,7 @@ RESEND_MS = 60_000
 QUEUE = 1_000
 #: Pauses between tries; after the last an alert that still fires comes with its next repetition.
 PAUSES_S = (1.0, 5.0, 15.0, 60.0, 300.0)
-_SCHEMA = "CREATE TABLE IF NOT EXISTS told (webhook TEXT, rule TEXT, labels TEXT, starts_ms INTEGER, told_ms INTEGER, annotations TEXT, PRIMARY KEY (webhook, rule, labels))"
+_SCHEMA = "CREATE TABLE IF NOT EXISTS told (webhook TEXT, rule TEXT, labels TEXT, starts_ms INTEGER, told_ms INTEGER, annotations TEXT, PRIMARY KEY (webhook, rule, labels));"
 
 #: Sends a POST: (address, headers, body) -> (status, answer); raises OSError where nobody answers.
 Send = Callable[[str, dict[str, str], bytes], Awaitable[tuple[int, bytes]]]
@@ -100,10 +101,7 @@ class Notifier:
             for name in (*(one.name for one in webhooks), *(one.url for one in self.managers))
         }
         self._tries = registry.counter("monitor_notifications_total", "Tries to tell of alerts, by receiver and result.", ("receiver", "result"))  # fmt: skip
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._file = sqlite3.connect(directory / "alerts.db", isolation_level=None)
-        self._file.execute("PRAGMA journal_mode=WAL")
-        self._file.execute(_SCHEMA)
+        self._file = open_file(directory / "alerts.db", _SCHEMA, "the file of what webhooks were told")
         self._told: dict[tuple[str, str], dict[Labels, _Known]] = {}
         for webhook, rule, labels, starts_ms, told_ms, annotations in self._file.execute("SELECT * FROM told"):
             key = tuple((str(name), str(value)) for name, value in msgspec.json.decode(labels))

@@ -11,6 +11,7 @@ import numpy as np
 
 from steelyard.base.clock import now_us
 from steelyard.monitor.exposition_format import Exposed, Metadata
+from steelyard.monitor.files import open_file
 from steelyard.monitor.series_store import SeriesStore, TooManySeries
 from steelyard.monitor.tenants import MAX_SERIES, Refused, check_series, own_labels
 from steelyard.promql.labels import NAME, Labels, get, make_labels
@@ -46,13 +47,9 @@ class Pushed:
     """All groups of all workspaces. What was accepted survives the process."""
 
     def __init__(self, directory: Path, store: SeriesStore) -> None:
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._store = store
         self._lock = threading.Lock()
-        self._file = sqlite3.connect(directory / "pushed.db", check_same_thread=False, isolation_level=None)
-        self._file.execute("PRAGMA journal_mode=WAL")
-        self._file.execute("PRAGMA synchronous=FULL")
-        self._file.executescript(_SCHEMA)
+        self._file = open_file(directory / "pushed.db", _SCHEMA, "the file of what scripts pushed")
         self._groups: dict[str, dict[Grouping, Group]] = {}
         for workspace, grouping, data in self._file.execute("SELECT workspace, grouping, data FROM pushed"):
             self._groups.setdefault(workspace, {})[_decode_grouping(grouping)] = _decode(data)

@@ -12,15 +12,12 @@ from steelyard.monitor.templates import read_template
 from steelyard.promql.errors import QueryError
 from steelyard.promql.labels import NAME
 from steelyard.promql.nodes import Node, Range, Subquery, Text, unwrap
+from steelyard.promql.numbers import read_duration
 from steelyard.promql.parse import parse
 
 MAX_FILE_BYTES = 4 * 1024 * 1024
 DEFAULT_INTERVAL_MS = 60_000
 ALERT_NAME = "alertname"
-_DURATION = re.compile(
-    r"(?:(\d+)y)?(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?(?:(\d+)ms)?", re.ASCII
-)  # fmt: skip
-_SIZES_MS = (31_536_000_000, 604_800_000, 86_400_000, 3_600_000, 60_000, 1_000, 1)
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
 _METRIC = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*", re.ASCII)
 
@@ -105,10 +102,7 @@ def read_text(text: str, file: str, *, workspace: str = "", interval_ms: int = D
 
 def read_duration_ms(text: str) -> int | None:
     """`1h30m` in milliseconds; None where it is none."""
-    found = _DURATION.fullmatch(text)
-    if not text or found is None:
-        return 0 if text == "0" else None
-    return sum(int(count) * size for count, size in zip(found.groups(), _SIZES_MS, strict=True) if count)
+    return 0 if text == "0" else read_duration(text)
 
 
 class _Reader:

@@ -5,9 +5,7 @@ Blocks begin as parts of half an hour, so that little is in memory, and are join
 
 import contextlib
 import logging
-import sqlite3
 import threading
-import time
 import zlib
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
@@ -28,6 +26,7 @@ from steelyard.monitor.cohorts import (
     join_parts,
     merge_shared,
 )
+from steelyard.monitor.files import open_file
 from steelyard.monitor.log import Log, Record
 from steelyard.promql.labels import Labels
 from steelyard.promql.nodes import Matcher
@@ -78,32 +77,11 @@ def _row(source: str, labels: tuple[Labels, ...], times: Times, values: Floats) 
     return source, int(times[0]), int(times[-1]), told, encode(times, values)
 
 
-def _open_blocks(path: Path) -> sqlite3.Connection:
-    """The file of blocks; one that is none any more is set aside, since monitoring goes on without the past."""
-    blocks = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-    try:
-        blocks.execute("PRAGMA journal_mode=WAL")
-        blocks.execute("PRAGMA synchronous=FULL")
-        blocks.executescript(_SCHEMA)
-    except sqlite3.OperationalError:
-        # a full disk, or a lock: what is there is good
-        blocks.close()
-        raise
-    except sqlite3.DatabaseError as exc:
-        blocks.close()
-        aside = path.with_suffix(f".damaged-{time.time_ns()}")
-        path.rename(aside)
-        log.error("the blocks of samples are damaged (%s); they were set aside as %s", exc, aside.name)
-        return _open_blocks(path)
-    return blocks
-
-
 class SeriesStore:
     """Implements `promql.context.Samples`. May be asked from several threads."""
 
     def __init__(self, directory: Path, *, max_series: int = 1_000_000) -> None:
         self._lock = threading.RLock()
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._max_series = max_series
         self._heads: dict[str, Growing] = {}
         self._cache: OrderedDict[int, tuple[tuple[Labels, ...], Block]] = OrderedDict()
@@ -113,7 +91,7 @@ class SeriesStore:
         self._choices: OrderedDict[
             tuple[int, tuple[Matcher, ...]], tuple[tuple[Labels, ...], np.ndarray[tuple[int], np.dtype[np.intp]]]
         ] = OrderedDict()
-        self._blocks = _open_blocks(directory / "blocks.db")
+        self._blocks = open_file(directory / "blocks.db", _SCHEMA, "the file of older samples")
         self._log = Log(directory / "log")
         self._written_ms = self._written_until()
         for record, labels, values in self._log.replay():

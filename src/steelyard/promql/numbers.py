@@ -1,12 +1,17 @@
 """Numbers as texts, as Prometheus writes them. Source: prometheus.md 1.5."""
 
 import math
+import re
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+UNITS_MS = (
+    ("y", 31_536_000_000), ("w", 604_800_000), ("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1),
+)  # fmt: skip
+_DURATION = re.compile("".join(rf"(?:(\d+){unit})?" for unit, _ in UNITS_MS), re.ASCII)
 #: Between these JSON needs no exponent.
 _USUAL_FROM, _USUAL_TO = 1e-4, 1e15
 
@@ -83,13 +88,21 @@ def format_time(ms: int) -> str:
     return f"{sign}{seconds}.{rest:03}"
 
 
+def read_duration(text: str) -> int | None:
+    """`1h30m` in milliseconds: each unit once, the largest first; None where it is none."""
+    found = _DURATION.fullmatch(text)
+    if not text or found is None:
+        return None
+    return sum(int(count) * size for count, (_, size) in zip(found.groups(), UNITS_MS, strict=True) if count)
+
+
 def format_duration(ms: int) -> str:
     """A duration as Prometheus writes it: `1h30m`, `0s`."""
     if ms == 0:
         return "0s"
     out = "-" if ms < 0 else ""
     left = abs(ms)
-    for unit, size in (("y", 31_536_000_000), ("w", 604_800_000), ("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)):  # fmt: skip
+    for unit, size in UNITS_MS:
         # years and weeks only where nothing is left
         count = left // size
         if count and (unit not in ("y", "w") or left % size == 0):

@@ -12,13 +12,10 @@ from steelyard.base.errors import Fault
 from steelyard.dialects import prometheus_errors
 from steelyard.promql.errors import BAD_DATA, QueryError
 from steelyard.promql.nodes import Matcher, Node
+from steelyard.promql.numbers import read_duration
 from steelyard.promql.parse import parse, parse_selector
 
 MAX_MS = 9_000_000_000_000_000
-_UNITS_MS = (
-    ("y", 31_536_000_000), ("w", 604_800_000), ("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1),
-)  # fmt: skip
-_DURATION = re.compile("".join(rf"(?:(\d+){unit})?" for unit, _ in _UNITS_MS), re.ASCII)
 #: As Go reads a float: no blanks, and `_` only in its own literals.
 _FLOAT = re.compile(r"[+-]?(?:\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?)", re.ASCII)
 _RFC_3339 = re.compile(
@@ -156,8 +153,5 @@ def read_duration_ms(text: str) -> int | None:
     if _FLOAT.fullmatch(text):
         exact = float(text) * 1000
         return int(exact) if math.isfinite(exact) and abs(exact) <= MAX_MS else None
-    found = _DURATION.fullmatch(text)
-    if not text or found is None:
-        return None
-    ms = sum(int(count) * int(size) for count, (_, size) in zip(found.groups(), _UNITS_MS, strict=True) if count)
-    return ms if ms <= MAX_MS else None
+    ms = read_duration(text)
+    return ms if ms is not None and ms <= MAX_MS else None
