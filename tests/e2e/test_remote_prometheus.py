@@ -1,5 +1,7 @@
 """A real Prometheus that keeps the samples: ours go there by remote write, and queries are answered from there, each workspace seeing its own."""
 
+import http.client
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -111,10 +113,41 @@ def test_no_list_tells_of_another_workspace(far: tuple[Served, str]) -> None:
         answer = get(served, path, key)
         assert answer.status_code == 200, path
         assert "http" not in answer.text
-    assert get(served, "/status/tsdb", key).status_code == 403
+    for path in ("/status/tsdb", "/status/flags", "/status/runtimeinfo"):
+        assert get(served, path, key).status_code == 403, path
+    assert get(served, "/notifications", key).json()["data"] == []
     assert get(served, "/status/tsdb", served.admin_key).status_code == 200
     assert get(served, "/status/buildinfo", key).json()["data"]["version"].startswith("2.")
     assert httpx.get(served.origin + "/prometheus/-/healthy", headers=served.headers(key)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "..",
+        "..%2f..%2fquery%3fquery%3dup%23",
+        "a%0d%0aX-Scope-OrgID:%20x%0d%0a",
+        "a%20b",
+        "a%3fmatch[]=up",
+        "%00",
+        "workspace_id%23",
+        ".",
+    ],
+)
+def test_a_label_s_name_is_only_a_name(far: tuple[Served, str], name: str) -> None:
+    """It cannot become another path, another parameter or another header of the request that is sent on."""
+    served, _ = far
+    host = served.origin.removeprefix("http://")
+    connection = http.client.HTTPConnection(host, timeout=30)
+    connection.putrequest("GET", f"{API}/label/{name}/values", skip_host=False)
+    connection.putheader("Authorization", f"Bearer {served.other}")  # type: ignore[attr-defined]
+    connection.endheaders()
+    answer = connection.getresponse()
+    text = answer.read().decode()
+    connection.close()
+    assert answer.status in (200, 400, 404), text
+    assert "default" not in text
+    assert answer.status != 200 or json.loads(text)["data"] == []
 
 
 @pytest.mark.parametrize(("path", "parameters", "status", "kind", "text"), REFUSALS)

@@ -1,6 +1,7 @@
 """[monitor]: what is scraped, kept, evaluated and told, and what may be wrong with it."""
 
 import re
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -94,15 +95,23 @@ class Monitor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     external_labels: dict[str, str] = {}
 
 
+def _address_faults(place: str, url: str) -> list[str]:
+    """What is wrong with an address of the operator's, which is not repeated: it may hold a password."""
+    if not url.startswith(("http://", "https://")):
+        return [f"{place} must begin with http:// or https://"]
+    if "@" in urlsplit(url).netloc:
+        return [f"{place} must not hold a user or a password: they would not be sent"]
+    return []
+
+
 def check_monitor(monitor: Monitor) -> list[str]:
     faults = []
-    if monitor.url not in (EMBEDDED, "off") and not monitor.url.startswith(("http://", "https://")):
-        faults.append('monitor.url must be "embedded", "off" or an address that begins with http:// or https://')
-    faults += [
-        f"monitor.remote_write.{name}.url must begin with http:// or https://"
-        for name, one in monitor.remote_write.items()
-        if not one.url.startswith(("http://", "https://"))
-    ]
+    if monitor.url not in (EMBEDDED, "off"):
+        faults += _address_faults('monitor.url, where it is not "embedded" or "off",', monitor.url)
+    for name, one in monitor.remote_write.items():
+        faults += _address_faults(f"monitor.remote_write.{name}.url", one.url)
+    for number, url in enumerate(monitor.alertmanagers):
+        faults += _address_faults(f"monitor.alertmanagers[{number}]", url)
     try:
         read_ttl_s(monitor.retention)
     except Fault:
@@ -113,11 +122,6 @@ def check_monitor(monitor: Monitor) -> list[str]:
         faults.append('monitor.duration_unit must be "ms" or "s"')
     if not 1 <= monitor.evaluation_interval_s <= 3600:
         faults.append("monitor.evaluation_interval_s must lie in 1 to 3600")
-    faults += [
-        f"monitor.alertmanagers: {url!r} must begin with http:// or https://"
-        for url in monitor.alertmanagers
-        if not url.startswith(("http://", "https://"))
-    ]
     faults += [
         f"monitor.external_labels: {name!r} is no name of a label"
         for name in monitor.external_labels
@@ -132,8 +136,8 @@ def check_monitor(monitor: Monitor) -> list[str]:
 
 def _check_webhook(webhook: AlertWebhook) -> list[str]:
     faults = []
-    if not webhook.url.startswith(("http://", "https://", "env:", "file:")):
-        faults.append("url must begin with http:// or https://, or refer to it by env: or file:")
+    if not webhook.url.startswith(("env:", "file:")):
+        faults += _address_faults("url, where it does not refer to one by env: or file:,", webhook.url)
     if webhook.kind not in WEBHOOK_KINDS:
         faults.append(f"kind must be one of {', '.join(WEBHOOK_KINDS)}")
     if webhook.lang not in ("en", "zh"):
@@ -147,8 +151,7 @@ def _check_webhook(webhook: AlertWebhook) -> list[str]:
 
 def _check_target(target: ScrapeTarget) -> list[str]:
     faults = []
-    if not target.url.startswith(("http://", "https://")):
-        faults.append("url must begin with http:// or https://")
+    faults += _address_faults("url", target.url)
     if target.interval_s and not 0.2 <= target.interval_s <= 3600:
         faults.append("interval_s must lie in 0.2 to 3600")
     if not 0.1 <= target.timeout_s <= 60:

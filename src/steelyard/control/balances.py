@@ -32,7 +32,7 @@ class Balances:
             async with self._database.read() as connection:
                 found = await workspaces.list_workspaces(connection)
                 budgets = [(one.name, "", one.policy.limits.budget) for one in found]
-                held = await keys.list_keys(connection, None)
+                held = await keys.list_limited_keys(connection, MAX_BUDGETS)
                 budgets += [(one.grant.workspace, one.grant.key_id, one.grant.limits.budget) for one in held]
                 lines = [
                     (space, key, _line(space, key, budget)) for space, key, budget in budgets if budget is not None

@@ -24,7 +24,7 @@ from steelyard.gateway.ports import Claim, StoredAnswer
 from steelyard.policy.contents import ContentsAsk, Supplied
 from steelyard.policy.limits import LeaseReply, Wish
 from steelyard.policy.orders import Order, ShownTask, Submitted
-from steelyard.upstream.pool import Answer, ConnectError, Origin, Pool, PoolError
+from steelyard.upstream.pool import Answer, ConnectError, Origin, Pool, PoolError, TimedOut
 
 log = logging.getLogger("steelyard.gateway")
 
@@ -94,7 +94,9 @@ class FaceLink:
             else:
                 if answer.status in (200, 404):
                     return answer
-            if not is_repeatable or monotonic() > give_up_at:
+            # a face that answers, if only that it cannot, is not asked again; neither is one that took too long
+            is_gone = cause is not None and not isinstance(cause, TimedOut)
+            if not is_repeatable or not is_gone or monotonic() > give_up_at:
                 raise fault("stores_unavailable") from cause
             await asyncio.sleep(RETRY_S / 2)
 

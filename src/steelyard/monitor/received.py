@@ -3,6 +3,7 @@
 import threading
 import zlib
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from steelyard.base.clock import now_us
 from steelyard.monitor.exemplars import Exemplar, Exemplars
 from steelyard.monitor.exposition_format import Metadata
-from steelyard.monitor.remote_write import Written
+from steelyard.monitor.remote_write import Written, WrittenSeries
 from steelyard.monitor.series_store import OUT_OF_BOUNDS, SeriesStore, TooManySeries
 from steelyard.monitor.tenants import MAX_SERIES, Refused, check_series, own_labels
 from steelyard.promql.labels import Labels, get, show
@@ -19,6 +20,9 @@ SOURCE = "write:"
 #: A clock may be ahead by so much.
 MAX_AHEAD_MS = 600_000
 MAX_FAMILIES = 5_000
+#: Arrays that a workspace's series may stand in: whoever samples each series at times of its own would make one for each.
+MAX_SOURCES = 2_000
+MAX_TRIED = 16
 #: What a workspace's metrics bear, by which series of one target are found.
 _TARGET_LABELS = ("job", "instance")
 
@@ -53,6 +57,9 @@ class _Workspace:
     #: as they come -> as they are kept
     finished: dict[Labels, Labels] = field(default_factory=dict)
     families: dict[str, Metadata] = field(default_factory=dict)
+
+    def count_sources(self) -> int:
+        return sum(len(one) for one in self.by_target.values())
 
     def settle(self, labels: Labels, source: str) -> None:
         self.homes[labels] = source
@@ -111,32 +118,44 @@ class Received:
         self, workspace: str, known: _Workspace, written: Written, refusals: Refusals
     ) -> dict[tuple[str, int], tuple[list[Labels], list[float]]]:
         """Samples by source and time."""
-        now_ms = now_us() // 1000
-        oldest_ms = now_ms - self._retention_ms if self._retention_ms else 0
+        series = [read for one in written.series if (read := self._read(workspace, known, one, refusals)) is not None]
         found: dict[tuple[str, int], tuple[list[Labels], list[float]]] = {}
-        for one in written.series:
-            if not one.times_ms and not one.exemplars:
-                continue
+        # new ones last: they join those that are known and come with them
+        for labels, samples in sorted(series, key=lambda one: one[0] not in known.homes):
             try:
-                labels = self._finish(workspace, known, one.pairs)
-                for told, value, at_ms in one.exemplars:
-                    self._exemplars.add(labels, Exemplar(told, value, at_ms))
-                if not one.times_ms:
-                    continue
-                source = self._home(workspace, known, labels, one.times_ms[0])
+                source = self._home(workspace, known, labels, samples[0][0], found)
             except Refused as exc:
-                refusals.add(str(exc), one.pairs, len(one.times_ms))
+                refusals.add(str(exc), labels, len(samples))
                 continue
-            for at_ms, value in zip(one.times_ms, one.values, strict=True):
-                if not oldest_ms <= at_ms <= now_ms + MAX_AHEAD_MS:
-                    refusals.add(OUT_OF_BOUNDS, labels)
-                    continue
+            for at_ms, value in samples:
                 rows = found.get((source, at_ms))
                 if rows is None:
                     rows = found[source, at_ms] = ([], [])
                 rows[0].append(labels)
                 rows[1].append(value)
         return found
+
+    def _read(
+        self, workspace: str, known: _Workspace, one: WrittenSeries, refusals: Refusals
+    ) -> tuple[Labels, list[tuple[int, float]]] | None:
+        """A series' labels and those of its samples that lie in time; None where it has none."""
+        now_ms = now_us() // 1000
+        oldest_ms = now_ms - self._retention_ms if self._retention_ms else 0
+        try:
+            labels = self._finish(workspace, known, one.pairs)
+        except Refused as exc:
+            refusals.add(str(exc), one.pairs, len(one.times_ms))
+            return None
+        for told, value, at_ms in one.exemplars:
+            self._exemplars.add(labels, Exemplar(told, value, at_ms))
+        samples = [
+            (at_ms, value)
+            for at_ms, value in zip(one.times_ms, one.values, strict=True)
+            if oldest_ms <= at_ms <= now_ms + MAX_AHEAD_MS
+        ]
+        if len(samples) < len(one.times_ms):
+            refusals.add(OUT_OF_BOUNDS, labels, len(one.times_ms) - len(samples))
+        return (labels, samples) if samples else None
 
     def _finish(self, workspace: str, known: _Workspace, pairs: Labels) -> Labels:
         finished = known.finished.get(pairs)
@@ -150,8 +169,14 @@ class Received:
             known.finished[pairs] = finished
         return finished
 
-    def _home(self, workspace: str, known: _Workspace, labels: Labels, at_ms: int) -> str:
-        """The source that a series is in, or one whose series are sampled at its time, or a new one."""
+    def _home(
+        self, workspace: str, known: _Workspace, labels: Labels, at_ms: int, coming: Collection[tuple[str, int]]
+    ) -> str:
+        """The source that a series is in, or one whose series are sampled at its time, or a new one.
+
+        Args:
+            coming: sources and times of the same request.
+        """
         source = known.homes.get(labels)
         if source is None:
             if len(known.homes) >= MAX_SERIES:
@@ -159,8 +184,14 @@ class Received:
             target = _target_of(labels)
             mark = zlib.crc32("\0".join(target).encode())
             fresh = f"{SOURCE}{workspace}:{mark:08x}:{at_ms}"
-            among = known.by_target.get(target, [])
-            source = fresh if fresh in among else self._store.find_source(among, at_ms) or fresh
+            # of a target whose samples are scattered only the newest are looked at
+            among = known.by_target.get(target, [])[-MAX_TRIED:]
+            joined = next((one for one in among if (one, at_ms) in coming), None)
+            source = joined or self._store.find_source(among, at_ms) or fresh
+            if source not in known.by_target.get(target, []) and known.count_sources() >= MAX_SOURCES:
+                raise Refused(
+                    "the workspace's series are sampled at too many different times; send those of one target with the same time"
+                )
             known.settle(labels, source)
         return source
 

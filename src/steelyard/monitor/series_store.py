@@ -38,7 +38,9 @@ PART_MS = 1_800_000
 BLOCK_MS = 7_200_000
 #: A part is written once it is this much older than its end: what comes late still goes in.
 LATE_MS = 600_000
-MAX_SETS = 64
+MAX_SETS = 512
+#: Blocks whose series are remembered.
+MAX_LISTS = 50_000
 MAX_CHOICES = 256
 #: Sources of this kind have no series of another: a target's labels are its own.
 APART = "scrape:"
@@ -86,6 +88,7 @@ class SeriesStore:
         self._heads: dict[str, Growing] = {}
         self._cache: OrderedDict[int, tuple[tuple[Labels, ...], Block]] = OrderedDict()
         self._cached_bytes = 0
+        self._series_of: OrderedDict[int, tuple[Labels, ...]] = OrderedDict()
         #: Blocks of one source mostly have the same series: as they are in the file -> once in memory.
         self._sets: OrderedDict[bytes, tuple[Labels, ...]] = OrderedDict()
         self._choices: OrderedDict[
@@ -179,7 +182,7 @@ class SeriesStore:
                 "SELECT id FROM block WHERE source = ? AND end_ms >= ? AND start_ms <= ? ORDER BY start_ms",
                 (source, start_ms, end_ms),
             ).fetchall()
-            return self._join(source, [self._block(number) for (number,) in rows], (), start_ms, end_ms)
+            return self._join(source, [number for (number,) in rows], (), start_ms, end_ms)
 
     def find_source(self, among: Iterable[str], at_ms: int) -> str | None:
         """The first of some sources that has samples at a time."""
@@ -282,7 +285,7 @@ class SeriesStore:
             rows = self._blocks.execute(
                 "SELECT id FROM block WHERE end_ms >= ? AND start_ms <= ?", (start_ms, end_ms)
             ).fetchall()
-            known = [self._block(number)[0] for (number,) in rows]
+            known = [self._labels(number) for (number,) in rows]
             known += [tuple(head.labels) for head in self._heads.values() if head.reaches(start_ms, end_ms)]
             return {labels[row] for labels in known for row in choose(labels, matchers)}
 
@@ -311,13 +314,13 @@ class SeriesStore:
         return (min(oldest), max(newest)) if oldest and newest else (0, 0)
 
     def _select(self, matchers: tuple[Matcher, ...], start_ms: int, end_ms: int) -> list[Cohort]:
-        parts: dict[str, list[tuple[tuple[Labels, ...], Block]]] = {}
+        parts: dict[str, list[int]] = {}
         rows = self._blocks.execute(
             "SELECT id, source FROM block WHERE end_ms >= ? AND start_ms <= ? ORDER BY source, start_ms",
             (start_ms, end_ms),
         ).fetchall()
         for number, source in rows:
-            parts.setdefault(source, []).append(self._block(number))
+            parts.setdefault(source, []).append(number)
         found, is_apart = [], True
         for source in sorted(parts.keys() | self._heads.keys()):
             cohort = self._join(source, parts.get(source, []), matchers, start_ms, end_ms)
@@ -329,21 +332,46 @@ class SeriesStore:
     def _join(
         self,
         source: str,
-        blocks: list[tuple[tuple[Labels, ...], Block]],
+        blocks: list[int],
         matchers: tuple[Matcher, ...],
         start_ms: int,
         end_ms: int,
     ) -> Cohort | None:
         """A source's blocks and what memory has of it as one."""
         pieces = []
-        for labels, block in blocks:
-            chosen = self._choose(labels, matchers)
+        for number in blocks:
+            chosen = self._choose(self._labels(number), matchers)
+            if not len(chosen):
+                # most blocks have nothing that is asked for: their samples are not unpacked
+                continue
+            labels, block = self._block(number)
             low, high = block.times.searchsorted(start_ms), block.times.searchsorted(end_ms, side="right")
             some = tuple(labels[row] for row in chosen)
             pieces.append((some, block.times[low:high], block.values[chosen, low:high]))
         if source in self._heads:
             pieces.append(self._heads[source].select(matchers, start_ms, end_ms))
         return join_parts(pieces)
+
+    def _labels(self, number: int) -> tuple[Labels, ...]:
+        """A block's series, without its samples."""
+        known = self._series_of.get(number)
+        if known is None:
+            (told,) = self._blocks.execute("SELECT labels FROM block WHERE id = ?", (number,)).fetchone()
+            known = self._series_of[number] = self._read_labels(number, told)
+            if len(self._series_of) > MAX_LISTS:
+                self._series_of.popitem(last=False)
+        return known
+
+    def _read_labels(self, number: int, told: bytes) -> tuple[Labels, ...]:
+        labels = self._sets.get(told)
+        if labels is None:
+            try:
+                labels = self._sets[told] = _decode_labels(zlib.decompress(told))
+            except (zlib.error, msgspec.DecodeError) as exc:
+                raise OSError(f"block {number} is damaged: {exc}") from exc
+            if len(self._sets) > MAX_SETS:
+                self._sets.popitem(last=False)
+        return labels
 
     def _block(self, number: int) -> tuple[tuple[Labels, ...], Block]:
         known = self._cache.get(number)
@@ -375,20 +403,17 @@ class SeriesStore:
     def _uncache(self, numbers: Iterable[int]) -> None:
         """Forgets blocks that are gone: SQLite gives their numbers to new ones."""
         for number in numbers:
+            self._series_of.pop(number, None)
             known = self._cache.pop(number, None)
             if known is not None:
                 self._cached_bytes -= known[1].values.nbytes
 
     def _read_block(self, number: int) -> tuple[tuple[Labels, ...], Block]:
         told, data = self._blocks.execute("SELECT labels, data FROM block WHERE id = ?", (number,)).fetchone()
+        labels = self._read_labels(number, told)
         try:
-            labels = self._sets.get(told)
-            if labels is None:
-                labels = self._sets[told] = _decode_labels(zlib.decompress(told))
-                if len(self._sets) > MAX_SETS:
-                    self._sets.popitem(last=False)
             return labels, decode(data)
-        except (DamagedBlock, zlib.error, msgspec.DecodeError) as exc:
+        except (DamagedBlock, zlib.error) as exc:
             raise OSError(f"block {number} is damaged: {exc}") from exc
 
     def close(self) -> None:

@@ -109,6 +109,14 @@ async def list_keys(connection: AsyncConnection, workspace: str | None) -> list[
     return [_record(row) for row in await connection.execute(query)]
 
 
+async def list_limited_keys(connection: AsyncConnection, limit: int) -> list[KeyRecord]:
+    """Keys that have limits of their own."""
+    rows = await connection.execute(
+        select(api_key).where(api_key.c.limits.is_not(None)).order_by(api_key.c.id).limit(limit)
+    )
+    return [_record(row) for row in rows]
+
+
 async def count_keys(connection: AsyncConnection) -> int:
     """How many keys there are."""
     return int(await connection.scalar(select(func.count()).select_from(api_key)) or 0)

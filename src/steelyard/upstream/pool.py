@@ -6,6 +6,7 @@ per chunk. Rule: a connection goes back only after its answer was parsed to its 
 
 import asyncio
 import contextlib
+import re
 import ssl
 from collections import deque
 from collections.abc import Callable
@@ -20,6 +21,10 @@ IDLE_S = 4.0  # below the keep-alive time of common servers (uvicorn: 5 s)
 SWEEP_S = 0.5
 CHUNK_TIMEOUT_S = 120.0
 MAX_BUFFERED_ANSWER_BYTES = 64 * 1024 * 1024
+
+
+_BREAKS = re.compile(r"[\x00-\x20\x7f]")
+_BREAKS_FIELD = re.compile(r"[\x00\r\n]")
 
 
 class PoolError(Exception):
@@ -433,6 +438,10 @@ class Pool:
         Raises:
             PoolError: no answer.
         """
+        fields = {"Host": origin.host_header, "Content-Length": str(len(body)), **(headers or {})}
+        if _BREAKS.search(path) or any(_BREAKS_FIELD.search(value) for value in fields.values()):
+            # it would be another request than it is
+            raise PoolError("a path or a header with characters that break a request", is_sent=False)
         pool = self.origin(origin)
         connection = await pool.acquire(connect_timeout_s)
         done: asyncio.Future[None] = pool.loop.create_future()
@@ -446,7 +455,6 @@ class Pool:
                 done.set_exception(error)
 
         flight = Flight(on_end, pool.loop.time() + timeout_s)
-        fields = {"Host": origin.host_header, "Content-Length": str(len(body)), **(headers or {})}
         head = f"{method} {origin.prefix}{path} HTTP/1.1\r\n" + "".join(f"{k}: {v}\r\n" for k, v in fields.items())
         connection.start(head.encode("latin-1") + b"\r\n" + body, flight)
         try:

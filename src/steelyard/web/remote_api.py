@@ -5,7 +5,7 @@ Source: prometheus.md 7. A text is never changed as text: selectors are read, gi
 
 from collections.abc import Awaitable, Callable
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import msgspec
 from starlette.applications import Starlette
@@ -40,20 +40,29 @@ LISTS = ("/series", "/labels", "/label/{name}/values")
 #: Nothing of a workspace's is in them.
 PLAIN = (
     "/status/buildinfo",
-    "/status/runtimeinfo",
-    "/status/flags",
     "/status/walreplay",
     "/features",
-    "/notifications",
 )
 #: What is of all workspaces together: for admins.
-ADMINS = ("/targets", "/targets/metadata", "/alertmanagers", "/status/config", "/status/tsdb", "/rules", "/read")
+ADMINS = (
+    "/targets",
+    "/targets/metadata",
+    "/alertmanagers",
+    "/status/config",
+    "/status/tsdb",
+    "/status/runtimeinfo",
+    "/status/flags",
+    "/notifications",
+    "/rules",
+    "/read",
+)
 EMPTY: dict[str, Any] = {
     "/targets": {"activeTargets": [], "droppedTargets": [], "droppedTargetCounts": {}},
     "/targets/metadata": [],
     "/alertmanagers": {"activeAlertmanagers": [], "droppedAlertmanagers": []},
     "/status/config": {"yaml": ""},
     "/rules": {"groups": []},
+    "/notifications": [],
 }
 
 
@@ -178,7 +187,7 @@ class RemoteApi:
         return json_response({"status": "success", "data": show_tree(parse(parameters.text("query")))}, 200)
 
     async def _pass(self, request: Request, pairs: list[tuple[str, str]], body: bytes = b"") -> Response:
-        path = request.url.path.removeprefix(PREFIX)
+        path = _path_there(request)
         headers = {"Accept": request.headers.get("accept", "*/*")}
         if request.method != "POST":
             return _answer(*await self._ask("GET", f"{path}?{urlencode(pairs)}" if pairs else path, headers, b""))
@@ -188,6 +197,16 @@ class RemoteApi:
             more = {"Content-Type": kind, "Content-Encoding": request.headers.get("content-encoding", "")}
             return _answer(*await self._ask("POST", path, headers | more, body))
         return _answer(*await self._ask("POST", path, headers | {"Content-Type": FORM}, urlencode(pairs).encode()))
+
+
+def _path_there(request: Request) -> str:
+    """The path below the other server's: the route's own, and a label's name that cannot become more than a name."""
+    name = request.path_params.get("name")
+    if name is None:
+        return request.url.path.removeprefix(PREFIX)
+    if name in (".", ".."):
+        raise fault("path_not_found", detail="")
+    return f"/api/v1/label/{quote(name, safe='')}/values"
 
 
 def _answer(status: int, headers: dict[str, str], body: bytes) -> Response:

@@ -232,6 +232,32 @@ async def test_rule_that_fails(tmp_path: Path) -> None:
     bench.close()
 
 
+async def test_told_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its series cannot be kept, which the rule says; whoever is to hear of the alert hears of it all the same."""
+    bench = Bench(tmp_path, rules="groups: [{name: g, rules: [{alert: X, expr: level > 1}]}]")
+    await bench.step(0, a=6.0)
+    bench.told.clear()
+    monkeypatch.setattr(bench.store, "append", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    await bench.evaluations.evaluate(bench.evaluations.groups[0], START + 30_000)
+    assert [(name, [state for _, state in alerts]) for name, alerts in bench.told] == [("X", [FIRING])]
+    (run,) = bench.evaluations.groups[0].rules
+    assert (run.health, "No space left" in run.error) == ("err", True)
+    bench.close()
+
+
+async def test_a_damaged_file_is_set_aside(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The monitor starts, tells of alerts, and says what it lost."""
+    (tmp_path / "alerts.db").write_bytes(b"this is no database" * 100)
+    receiver, one = Receiver(), rule(0)
+    notifier = Notifier(tmp_path, [], [Webhook(name="h", kind="generic", url="http://h/")], receiver, Registry())
+    at(one, 0, A)
+    await tell(notifier, one)
+    assert len(receiver.got) == 1
+    notifier.close()
+    assert len(list(tmp_path.glob("alerts.damaged-*"))) == 1
+    assert "set aside" in caplog.text
+
+
 # who is told
 
 
