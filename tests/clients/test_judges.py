@@ -21,6 +21,8 @@ def judged(served: Served, embedded: Served, vendor: Vendor) -> dict[str, str]:
     targets = {
         name: {"origin": one.origin, "key": one.key} for name, one in (("served", served), ("embedded", embedded))
     }
+    signer = embedded.installation.create_key("--kind", "access-key", name="judge-signer")
+    targets["embedded"] |= {name: signer[name] for name in ("access_key_id", "access_key_secret")}
     targets["vendor"] = {"port": str(vendor.port)}
     clean = {name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")}
     return {**clean, "STEELYARD_JUDGED": json.dumps(targets)}
@@ -36,6 +38,7 @@ def judged(served: Served, embedded: Served, vendor: Vendor) -> dict[str, str]:
         "test_anthropic_sdk.py",
         "test_dashscope_media.py",
         "test_prometheus_clients.py",
+        "test_bailian_sdk.py",
     ],
 )
 def test_python_sdk(judged: dict[str, str], file: str) -> None:

@@ -50,6 +50,11 @@ REQUESTS: dict[str, list[Request]] = {
         Request("prometheus", "GET", "/prometheus/api/v1/labels"),
         Request("prometheus", "GET", "/prometheus/federate?match[]=llm_requests_total"),
     ],
+    "knowledge": [
+        Request("openai", "GET", "/v1/vector_stores"),
+        Request("openai", "GET", "/compatible-mode/v1/vector_stores"),
+        Request("openai", "GET", "/control/v1/knowledge-bases"),
+    ],
     "batches": [Request("openai", "GET", "/v1/batches"), Request("openai", "GET", "/compatible-mode/v1/batches")],
     "files": [
         Request("openai", "GET", "/v1/files"),

@@ -8,6 +8,7 @@ from typing import Any
 import uvicorn
 from starlette.applications import Starlette
 
+from steelyard.assembly.knowledge import KnowledgeHouse, open_index
 from steelyard.assembly.media import make_link_checker, make_supplier, open_shelf
 from steelyard.assembly.orders import FACE_SOCKET, Orders
 from steelyard.assembly.process import background, die_with_parent, make_server, repeat
@@ -20,6 +21,7 @@ from steelyard.base.segments import get_machine_id
 from steelyard.base.tokens import Signer
 from steelyard.config import Settings, resolve_secret
 from steelyard.control import replay, responses
+from steelyard.control.access_keys import AccessKeys
 from steelyard.control.balances import Balances
 from steelyard.control.carrier import Carrier
 from steelyard.control.exposition import Exposition
@@ -29,12 +31,14 @@ from steelyard.control.leases import Leases
 from steelyard.control.model_book import ModelBook
 from steelyard.control.tickets import Tickets
 from steelyard.declared import make_catalogue, make_stored, write_banner
+from steelyard.knowledge.index import SearchIndex
 from steelyard.store.database import Database
 from steelyard.store.objects.blobs import sweep_spool
+from steelyard.tasks.caller import Caller
 from steelyard.tasks.desk import Desk
 from steelyard.tasks.library import Library
 from steelyard.tasks.uploads import Policies
-from steelyard.upstream.pool import Origin, Pool, PoolError
+from steelyard.upstream.pool import Origin, Pool, PoolError, parse_origin
 from steelyard.web.app import build_app
 from steelyard.web.batches_api import BatchesApi
 from steelyard.web.control_api import ControlApi
@@ -60,13 +64,16 @@ LOOK_S = 60.0
 class Face:
     """The services behind the control process's paths, and what it does by itself."""
 
-    def __init__(self, settings: Settings, master_key: bytes, database: Database, pool: Pool) -> None:
+    def __init__(
+        self, settings: Settings, master_key: bytes, database: Database, pool: Pool, index: SearchIndex
+    ) -> None:
         self._settings = settings
         self._master_key = master_key
         self._database = database
         self._pool = pool
         stored, catalogue = make_stored(master_key), make_catalogue(settings)
-        self.models = ModelBook(database, catalogue, stored, Sealer(master_key), resolve_secret)
+        self._sealer = Sealer(master_key)
+        self.models = ModelBook(database, catalogue, stored, self._sealer, resolve_secret)
         self._feed = Feed(database, catalogue, stored)
         self.carrier = Carrier(settings.journal_dir, database, get_machine_id(Path(settings.data_dir)))
         self._hygiene = Hygiene(database)
@@ -79,6 +86,8 @@ class Face:
             result_ttl_s=read_ttl_s(settings.objects.result_ttl),
             deadline_s=settings.tasks.deadline_s,
         )
+        caller = Caller(database, pool, parse_origin(settings.public_url), Signer(master_key))
+        self._knowledge = KnowledgeHouse(settings, master_key, self._shelf, self._desk, index, caller, self.models)
 
     def app(self) -> Starlette:
         """Every path that gateways relay here, and their own."""
@@ -86,18 +95,33 @@ class Face:
         library = Library(self._shelf, self._master_key)
         media = MediaControl(desk, library, make_link_checker(settings))
         return build_app(
-            ControlApi(database, self.models, settings.quota.free_tokens, media.operations),
-            InternalApi(database, self._feed, self._leases, self._hygiene, desk, make_supplier(settings, self._shelf)),
+            ControlApi(
+                database,
+                self.models,
+                settings.quota.free_tokens,
+                self._sealer,
+                (*media.operations, *self._knowledge.control.operations),
+            ),
+            InternalApi(
+                database,
+                AccessKeys(database, self._sealer),
+                self._feed,
+                self._leases,
+                self._hygiene,
+                desk,
+                make_supplier(settings, self._shelf),
+            ),
             TokensApi(database, Signer(self._master_key)),
             ResponsesApi(database),
             StatusPage(database, self.models, Tickets(self._master_key)),
             Exposition(settings.run_dir, self._ask, self._measure),
             TasksApi(desk),
             ObjectsApi(library),
-            FilesApi(library),
+            FilesApi(library, self._knowledge.documents.forget_file),
             BatchesApi(desk, library),
             VideosApi(desk, library),
             UploadsApi(library, Policies(self._master_key, settings.link_origin)),
+            *self._knowledge.faces(),
         )
 
     async def _measure(self) -> dict[str, Reading]:
@@ -119,6 +143,8 @@ class Face:
             repeat("carrying receipts", CARRY_S, self._carry),
             repeat("forgetting what is old", SWEEP_REPLAY_S, self._sweep),
             repeat("looking at what keys spend", LOOK_S, self._hygiene.look_at_spending),
+            repeat("looking after documents of jobs that ended", LOOK_S, self._knowledge.bases.refuse_abandoned),
+            repeat("removing chunks that nobody owns", SWEEP_BLOBS_S, self._knowledge.bases.sweep_index),
             repeat("removing blobs that nobody refers to", SWEEP_BLOBS_S, self._sweep_blobs),
         )
 
@@ -144,7 +170,8 @@ async def run_face(orders: Orders) -> None:
     # answers come before bookkeeping: where cores are short, the gateways get them
     os.nice(FACE_NICENESS)
     async with await open_records(settings) as database, Pool() as pool:
-        face = Face(settings, bytes.fromhex(orders.master_key), database, pool)
+        index = await open_index(settings, database)
+        face = Face(settings, bytes.fromhex(orders.master_key), database, pool, index)
         # what the last run answered is in the ledger before anything new is
         await face.carrier.carry()
         write_banner(settings, await face.models.read())
@@ -157,3 +184,4 @@ async def run_face(orders: Orders) -> None:
         async with background(die_with_parent(), *face.chores()):
             await make_server(config).serve()
         await face.carrier.carry()
+        index.close()

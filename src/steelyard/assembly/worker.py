@@ -6,6 +6,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
+from steelyard.assembly.knowledge import knowledge_runners, open_index
 from steelyard.assembly.media import make_fetcher, open_shelf
 from steelyard.assembly.orders import Orders
 from steelyard.assembly.process import background, die_with_parent
@@ -96,6 +97,7 @@ async def run_worker(orders: Orders) -> None:
             OpenaiRunner(shelf, fetcher, pool),
         )
 
+        index = await open_index(settings, database)
         caller = Caller(database, pool, parse_origin(settings.public_url), Signer(master_key))
         concurrency = settings.tasks.batch_concurrency
         runners: dict[str, Runner] = {
@@ -105,6 +107,7 @@ async def run_worker(orders: Orders) -> None:
             SPEECH: media,
             BATCH: BatchRunner(shelf, caller, work_dir, concurrency=concurrency),
             EMBEDDINGS: EmbeddingFileRunner(shelf, contents, caller, concurrency=concurrency),
+            **knowledge_runners(settings, shelf, caller, index),
         }
 
         async def find_model(name: str) -> Model | None:
@@ -135,3 +138,4 @@ async def run_worker(orders: Orders) -> None:
         ):
             await stop.wait()
         await worker.close()
+        index.close()

@@ -22,10 +22,13 @@ MIN_TOKEN_CHARS = 60
 KEY_PREFIX = "sk"
 TOKEN_PREFIX = "st"  # noqa: S105
 ADMIN_PREFIX = "sk-admin"
+#: Of an access key's secret; its id is public and begins with `ACCESS_ID_PREFIX`.
+ACCESS_PREFIX = "sk-access"
+ACCESS_ID_PREFIX = "AK"
 
 #: A key has random characters, a temporary token signed claims (see `tokens`).
 _CREDENTIAL = re.compile(
-    rf"\b(?:(sk-admin|sk)-([0-9A-Za-z]{{{_BODY_CHARS}}})|(st)-([0-9A-Za-z_-]{{{MIN_TOKEN_CHARS},4096}}))"
+    rf"\b(?:(sk-admin|sk-access|sk)-([0-9A-Za-z]{{{_BODY_CHARS}}})|(st)-([0-9A-Za-z_-]{{{MIN_TOKEN_CHARS},4096}}))"
     rf"([0-9A-Za-z]{{{CHECK_CHARS}}})(?![0-9A-Za-z])"
 )
 
@@ -45,6 +48,11 @@ def new_request_id() -> str:
 def new_id(prefix: str) -> str:
     """A short random id such as `key_8fK2…`, for records that people handle."""
     return f"{prefix}_{''.join(secrets.choice(_ALPHABET) for _ in range(16))}"
+
+
+def new_access_key_id() -> str:
+    """The public half of an access key, in the vendor's alphabet and length."""
+    return ACCESS_ID_PREFIX + "".join(secrets.choice(_ALPHABET) for _ in range(22))
 
 
 def checksum(text: str) -> str:
@@ -75,7 +83,7 @@ def _holds(found: re.Match[str]) -> bool:
 
 def mask(credential: str) -> str:
     """What may be shown of a credential: enough to tell two apart, far too little to use."""
-    prefix = ADMIN_PREFIX if credential.startswith(ADMIN_PREFIX) else credential[:2]
+    prefix = next((one for one in (ADMIN_PREFIX, ACCESS_PREFIX) if credential.startswith(one)), credential[:2])
     return f"{prefix}-{credential[len(prefix) + 1 :][:4]}…{credential[-4:]}"
 
 

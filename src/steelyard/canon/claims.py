@@ -26,6 +26,8 @@ class Claims(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     is_task: bool = False
     #: Whether they are charged as calls of a batch.
     is_batch: bool = False
+    #: A call that another call is made of: what was admitted already is not admitted again.
+    is_inner: bool = False
 
 
 encode_claims = msgspec.msgpack.Encoder().encode

@@ -38,6 +38,8 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     is_task: bool = False
     #: A batch's call: charged at the price's percentage for batches.
     is_batch: bool = False
+    #: A call that another call is made of: its tokens and money count, the call itself does not.
+    is_inner: bool = False
 
 
 class Workspace(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,8 +13,8 @@ PENDING, RUNNING, SUCCEEDED, FAILED, CANCELED, UNKNOWN = (
 OVER = frozenset({SUCCEEDED, FAILED, CANCELED})
 
 #: Kinds of work.
-IMAGE, VIDEO, EMBEDDINGS, TRANSCRIPTION, SPEECH, BATCH = (
-    "image", "video", "embeddings", "transcription", "speech", "batch",
+IMAGE, VIDEO, EMBEDDINGS, TRANSCRIPTION, SPEECH, BATCH, PARSING, INGESTION = (
+    "image", "video", "embeddings", "transcription", "speech", "batch", "parsing", "ingestion",
 )  # fmt: skip
 #: kind -> the operation that a key needs for it
 OPERATION_OF = {
@@ -24,11 +24,13 @@ OPERATION_OF = {
     TRANSCRIPTION: "transcription",
     SPEECH: "speech",
     BATCH: "batches",
+    PARSING: "knowledge",
+    INGESTION: "knowledge",
 }
 
 
 #: Kinds that are made of calls to models: each of these is charged by itself, and the task is not.
-OF_CALLS = frozenset({BATCH, EMBEDDINGS})
+OF_CALLS = frozenset({BATCH, EMBEDDINGS, PARSING, INGESTION})
 
 #: Which slots of workers a task takes.
 LOCAL_LANE, VENDOR_LANE, CALLS_LANE = "local", "vendor", "calls"

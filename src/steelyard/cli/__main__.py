@@ -24,6 +24,7 @@ COMMANDS: dict[str, str] = {
     "videos": "steelyard.cli.videos:app",
     "speech": "steelyard.cli.speech:app",
     "files": "steelyard.cli.files:app",
+    "kb": "steelyard.cli.kb:app",
     "tasks": "steelyard.cli.tasks:app",
     "media": "steelyard.cli.media:app",
     "promql": "steelyard.cli.promql:promql",

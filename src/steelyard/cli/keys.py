@@ -11,9 +11,11 @@ from cyclopts import App
 from steelyard.base.clock import MICROS
 from steelyard.base.errors import SetupFault
 from steelyard.base.ids import Sighting, find_credentials
+from steelyard.base.sealing import Sealer
 from steelyard.base.secrets import digest
 from steelyard.cli.context import EXIT_FAILED, actor, get_settings, print_json, print_table, with_records
 from steelyard.cli.limit_flags import NO_FLAGS, LimitFlags
+from steelyard.config import Settings
 from steelyard.control import keys, keys_lookup, trail
 from steelyard.control.limits import show_budget
 from steelyard.control.records import Records
@@ -34,7 +36,7 @@ def create(
     *,
     name: str,
     workspace: str = "default",
-    kind: Literal["api", "admin"] = "api",
+    kind: Literal["api", "admin", "access-key"] = "api",
     models: str = "",
     operations: str = "",
     networks: str = "",
@@ -53,7 +55,7 @@ def create(
     workspace
         The workspace it acts in.
     kind
-        api for calls, admin for the control API.
+        api for calls, admin for the control API, access-key to sign the knowledge management protocol.
     models
         Models it may use, comma separated; default all.
     operations
@@ -85,6 +87,7 @@ def create(
             networks=_split(networks),
             expires_in_s=None if expires is None else keys.parse_duration_s(expires),
             limits=limits.read(),
+            sealer=_sealer(settings, kind),
         )
 
     made = with_records(settings, action)
@@ -95,8 +98,19 @@ def _print_new(made: keys.NewKey, json: bool) -> None:
     if json:
         print_json(show_key(made.record, made.secret))
         return
-    print(made.secret)
+    if made.record.grant.kind == keys.ACCESS:
+        print(f"access_key_id {made.record.grant.key_id}\naccess_key_secret {made.secret}")
+    else:
+        print(made.secret)
     print(f"id {made.record.grant.key_id}; shown this once, keep it safe. 仅显示一次，请妥善保存。", file=sys.stderr)
+
+
+def _sealer(settings: Settings, kind: str = keys.ACCESS) -> Sealer | None:
+    """What access keys' secrets are sealed with."""
+    # imported here: most commands on keys have nothing to seal
+    from steelyard.supervisor import get_master_key
+
+    return Sealer(get_master_key(settings)) if kind == keys.ACCESS else None
 
 
 def _time(us: int | None) -> str:
@@ -207,7 +221,9 @@ def rotate(
     """Make a successor with the same rights; the old key ends after the grace time."""
     settings = get_settings(data_dir, config)
     grace_s = keys.parse_duration_s(grace)
-    made = with_records(settings, lambda records: keys.rotate_key(records, key_id, grace_s, actor=actor()))
+    made = with_records(
+        settings, lambda records: keys.rotate_key(records, key_id, grace_s, actor=actor(), sealer=_sealer(settings))
+    )
     _print_new(made, json)
 
 

@@ -9,6 +9,7 @@ import msgspec
 from steelyard.base import ids
 from steelyard.base.clock import MICROS, now_us
 from steelyard.base.errors import fault
+from steelyard.base.sealing import Sealer
 from steelyard.base.secrets import digest
 from steelyard.canon.grant import Grant
 from steelyard.canon.limits import NO_LIMITS, Limits
@@ -17,8 +18,8 @@ from steelyard.store import audit, changes, keys, workspaces
 from steelyard.store.database import Database
 from steelyard.store.keys import KeyRecord
 
-API, ADMIN = "api", "admin"
-KINDS = (API, ADMIN)
+API, ADMIN, ACCESS = "api", "admin", "access-key"
+KINDS = (API, ADMIN, ACCESS)
 OPERATIONS = (
     "batches",
     "chat",
@@ -26,6 +27,7 @@ OPERATIONS = (
     "embeddings",
     "files",
     "images",
+    "knowledge",
     "metrics",
     "models",
     "rerank",
@@ -38,6 +40,7 @@ OPERATIONS = (
 _DURATION = re.compile(r"(\d+)([smhdw])")
 _UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 MAX_NAME_CHARS = 100
+_PREFIXES = {API: ids.KEY_PREFIX, ADMIN: ids.ADMIN_PREFIX, ACCESS: ids.ACCESS_PREFIX}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +96,12 @@ async def create_key(
     networks: tuple[str, ...] = (),
     expires_in_s: int | None = None,
     limits: Limits = NO_LIMITS,
+    sealer: Sealer | None = None,
 ) -> NewKey:
     """Makes a key.
+
+    Args:
+        sealer: seals the secret of an access key, which must be readable again to check signatures.
 
     Raises:
         Fault: a value is out of range, or the workspace does not exist.
@@ -102,9 +109,10 @@ async def create_key(
     _check(name, kind, operations, networks)
     check_limits(limits)
     now = now_us()
-    secret = ids.new_credential(ids.ADMIN_PREFIX if kind == ADMIN else ids.KEY_PREFIX)
+    secret = ids.new_credential(_PREFIXES[kind])
+    key_id = ids.new_access_key_id() if kind == ACCESS else ids.new_id("key")
     grant = Grant(
-        key_id=ids.new_id("key"),
+        key_id=key_id,
         workspace=workspace,
         kind=kind,
         name=name.strip(),
@@ -114,7 +122,7 @@ async def create_key(
         expires_us=None if expires_in_s is None else now + expires_in_s * MICROS,
         limits=limits,
     )
-    record = KeyRecord(ids.mask(secret), now, digest(secret), grant)
+    record = KeyRecord(ids.mask(secret), now, digest(secret), grant, _sealed(secret, grant, sealer))
     async with database.write() as connection:
         if await workspaces.find_workspace(connection, workspace) is None:
             raise fault("workspace_not_found", detail=f" There is no workspace {workspace!r}.")
@@ -185,16 +193,26 @@ async def delete_key(database: Database, key_id: str, *, actor: str) -> KeyRecor
     return record
 
 
-async def rotate_key(database: Database, key_id: str, grace_s: int, *, actor: str) -> NewKey:
+def _sealed(secret: str, grant: Grant, sealer: Sealer | None) -> str | None:
+    if grant.kind != ACCESS:
+        return None
+    assert sealer is not None
+    return sealer.seal(secret, f"access key {grant.key_id}")
+
+
+async def rotate_key(
+    database: Database, key_id: str, grace_s: int, *, actor: str, sealer: Sealer | None = None
+) -> NewKey:
     """A new key with the same rights; the old one ends after the grace time."""
     old = await get_key(database, key_id)
     now = now_us()
-    secret = ids.new_credential(ids.ADMIN_PREFIX if old.grant.kind == ADMIN else ids.KEY_PREFIX)
+    secret = ids.new_credential(_PREFIXES[old.grant.kind])
     fields = {name: getattr(old.grant, name) for name in old.grant.__struct_fields__}
     # both draw on the budget of the first of the line, or a rotation would double it
     lineage = old.grant.lineage or old.grant.key_id
-    grant = Grant(**{**fields, "key_id": ids.new_id("key"), "lineage": lineage})
-    record = KeyRecord(ids.mask(secret), now, digest(secret), grant)
+    new_id = ids.new_access_key_id() if old.grant.kind == ACCESS else ids.new_id("key")
+    grant = Grant(**{**fields, "key_id": new_id, "lineage": lineage})
+    record = KeyRecord(ids.mask(secret), now, digest(secret), grant, _sealed(secret, grant, sealer))
     ends_us = now + grace_s * MICROS
     if old.grant.expires_us is not None:
         ends_us = min(ends_us, old.grant.expires_us)

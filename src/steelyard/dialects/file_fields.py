@@ -30,7 +30,8 @@ _DOCUMENTS = (
 _IMAGES = ("bmp", "png", "jpg", "jpeg", "gif", "webp")
 _LINES = ("jsonl",)
 EXTRACT, BATCH, INFERENCE = "file-extract", "batch", "inference"
-PURPOSES = (EXTRACT, BATCH)
+#: The vendor's two, and what the OpenAI API's clients say of documents for vector stores.
+PURPOSES = (EXTRACT, BATCH, "assistants", "user_data")
 MAX_DOCUMENT_BYTES, MAX_IMAGE_BYTES, MAX_BATCH_BYTES = 150 * MIB, 20 * MIB, 500 * MIB
 MAX_NATIVE_BYTES = 1024 * MIB
 

@@ -30,6 +30,10 @@ log = logging.getLogger("steelyard.engine")
 MAX_WAITING = 8192
 #: Characters of a text that are read: no model here makes use of more.
 MAX_TEXT_CHARS = 8000
+#: A batch has no more unless a single text does: whoever asks next waits for it, and larger ones are no faster.
+BATCH_CHARS = 1000
+#: Questions that may overtake documents before one of those has its turn.
+SHORT_IN_A_ROW = 16
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -44,8 +48,14 @@ class _Wish:
     model: str
     text_type: str
     texts: list[str]
-    done: asyncio.Future[list[Any]]
+    done: asyncio.Future["Embedded"]
     vectors: list[Any] = field(default_factory=list)
+    tokens: int = 0
+
+    @property
+    def is_short(self) -> bool:
+        """Whether somebody waits for it on the line, as for a question: no bulk of documents is this small."""
+        return len(self.texts) == 1 and len(self.texts[0]) <= BATCH_CHARS
 
     @property
     def key(self) -> tuple[str, str]:
@@ -53,8 +63,16 @@ class _Wish:
         return self.model, DOCUMENT if self.model == USE else self.text_type
 
 
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """Vectors of one caller's texts, and how many tokens those have."""
+
+    vectors: list[Any]
+    tokens: int
+
+
 class Batcher:
-    """Shares batches among callers, first come first served."""
+    """Shares batches among callers: questions before documents, and else first come first served."""
 
     def __init__(self, models: VectorModels) -> None:
         self._models = models
@@ -62,11 +80,12 @@ class Batcher:
         self._wishes: deque[_Wish] = deque()
         self._runner: asyncio.Task[None] | None = None
         self.waiting = 0
+        self._short_ones = 0
 
     def __repr__(self) -> str:
         return f"<Batcher [{self.waiting} texts waiting]>"
 
-    async def embed(self, model: str, texts: list[str], text_type: str) -> list[Any]:
+    async def embed(self, model: str, texts: list[str], text_type: str) -> Embedded:
         """The vectors of texts.
 
         Raises:
@@ -82,13 +101,6 @@ class Batcher:
             self._runner = loop.create_task(self._run())
         return await wish.done
 
-    async def count_tokens(self, texts: list[str]) -> int:
-        """Tokens of texts."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(
-            self._thread, lambda: sum(self._models.count_tokens(text[:MAX_TEXT_CHARS]) for text in texts)
-        )
-
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
         while self._wishes:
@@ -97,32 +109,45 @@ class Batcher:
                 continue
             (model, text_type), texts = batch[0][0].key, [text for _, text in batch]
             try:
-                vectors = await loop.run_in_executor(self._thread, self._models.embed, model, texts, text_type)
+                vectors, counts = await loop.run_in_executor(
+                    self._thread, self._models.embed_counted, model, texts, text_type
+                )
             except Exception:
                 log.exception("embedding failed")
                 for wish, _ in batch:
                     self._end(wish, fault("inference_error"))
                 continue
-            for (wish, _), vector in zip(batch, vectors, strict=True):
+            for (wish, _), vector, tokens in zip(batch, vectors, counts, strict=True):
                 wish.vectors.append(vector)
+                wish.tokens += tokens
                 if len(wish.vectors) == len(wish.texts):
                     self._end(wish, None)
 
     def _next_batch(self) -> list[tuple[_Wish, str]]:
-        """Texts of the oldest caller, and of others who want the same of the same model."""
-        while self._wishes and self._wishes[0].done.done():
-            self._end(self._wishes[0], None)
+        """Texts of the caller whose turn it is, and of others who want the same of the same model."""
+        for wish in [one for one in self._wishes if one.done.done()]:
+            self._end(wish, None)
         if not self._wishes:
             return []
-        key = self._wishes[0].key
+        first = self._next_wish()
         batch: list[tuple[_Wish, str]] = []
-        for wish in list(self._wishes):
-            if wish.done.done() or wish.key != key:
-                continue
-            batch += [(wish, text) for text in wish.texts[len(wish.vectors) :][: BATCH - len(batch)]]
-            if len(batch) >= BATCH:
-                break
+        room = BATCH_CHARS
+        for wish in [first, *(one for one in self._wishes if one is not first and one.key == first.key)]:
+            for text in wish.texts[len(wish.vectors) :]:
+                if len(batch) >= BATCH or (batch and len(text) > room):
+                    return batch
+                batch.append((wish, text))
+                room -= len(text)
         return batch
+
+    def _next_wish(self) -> _Wish:
+        """The oldest question, and now and then the oldest of all."""
+        short = next((one for one in self._wishes if one.is_short), None)
+        if short is None or self._short_ones >= SHORT_IN_A_ROW:
+            self._short_ones = 0
+            return self._wishes[0]
+        self._short_ones += 1
+        return short
 
     def _end(self, wish: _Wish, failure: Fault | None) -> None:
         if wish not in self._wishes:
@@ -132,7 +157,7 @@ class Batcher:
         if wish.done.done():
             return
         if failure is None:
-            wish.done.set_result(wish.vectors)
+            wish.done.set_result(Embedded(wish.vectors, wish.tokens))
         else:
             wish.done.set_exception(failure)
 
@@ -193,25 +218,24 @@ class VectorHost:
         if ask.dimensions not in (None, dimensions):
             detail = f" local/{model} has {dimensions} dimensions and no others."
             raise fault("dimensions_range", detail=detail, param="dimensions")
-        vectors = await self._batcher.embed(model, list(ask.texts), ask.text_type)
-        tokens = await self._batcher.count_tokens(list(ask.texts))
-        return EmbeddingAnswer(vectors=tuple(one.tolist() for one in vectors), usage=Usage(prompt_tokens=tokens))
+        made = await self._batcher.embed(model, list(ask.texts), ask.text_type)
+        vectors = tuple(one.tolist() for one in made.vectors)
+        return EmbeddingAnswer(vectors=vectors, usage=Usage(prompt_tokens=made.tokens))
 
     async def _rank(self, ask: RankAsk) -> RankAnswer:
         documents = list(ask.documents)
-        first, (query_e5,), second = await asyncio.gather(
+        first, query, second = await asyncio.gather(
             self._batcher.embed(E5, documents, DOCUMENT),
             self._batcher.embed(E5, [ask.query], QUERY),
             self._batcher.embed(USE, [ask.query, *documents], DOCUMENT),
         )
-        query_use = second[0]
+        (query_e5,), query_use = query.vectors, second.vectors[0]
         results = [
             Ranked(index, fuse(float(one @ query_e5), float(other @ query_use), shared_words(ask.query, text)))
-            for index, (one, other, text) in enumerate(zip(first, second[1:], documents, strict=True))
+            for index, (one, other, text) in enumerate(zip(first.vectors, second.vectors[1:], documents, strict=True))
         ]
         results.sort(key=lambda one: -one.score)
-        query_tokens = await self._batcher.count_tokens([ask.query])
-        tokens = await self._batcher.count_tokens(documents) + query_tokens * len(documents)
+        tokens = first.tokens + query.tokens * len(documents)
         return RankAnswer(results=tuple(results[: ask.top_n]), usage=Usage(prompt_tokens=tokens))
 
 

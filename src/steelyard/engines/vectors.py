@@ -69,6 +69,10 @@ class VectorModels:
             e5 = self._get_e5()
             return e5.query(texts) if text_type == QUERY else e5.passage(texts)
 
+    def embed_counted(self, model: str, texts: list[str], text_type: str) -> tuple[Any, list[int]]:
+        """Vectors, and each text's tokens."""
+        return self.embed(model, texts, text_type), [self.count_tokens(text) for text in texts]
+
     def count_tokens(self, text: str) -> int:
         """Tokens that the E5 engine makes of a text, with its own marks; both models are counted by it."""
         with self._lock:

@@ -13,6 +13,7 @@ from steelyard.base.tokens import Signer
 from steelyard.canon.claims import decode_claims
 from steelyard.canon.grant import Grant
 from steelyard.canon.snapshot import Snapshot
+from steelyard.dialects import acs_signature
 from steelyard.gateway.ports import Grants
 from steelyard.policy import access
 
@@ -24,6 +25,8 @@ STALE_S = 10.0
 
 NO_KEY_YET = "This server has no key yet: make one with `steelyard keys create --name NAME`."
 MAKE_KEY = "Make one with `steelyard keys create --name NAME`."
+#: Access keys are kept under this and their secret's digest: tokens go back to them, and the secret itself opens nothing.
+_SIGNER = "signer:"
 _PLACEHOLDERS = frozenset(
     {
         "your_key",
@@ -66,6 +69,7 @@ class Admission:
             self._tokens.clear()
         else:
             self._cache.pop(digest, None)
+            self._cache.pop(_SIGNER + digest, None)
             self._unknown.pop(digest, None)
             # tokens are checked anew by their signatures, and end with their keys
             for token in self._tokens:
@@ -96,7 +100,29 @@ class Admission:
             raise fault("api_key_invalid", detail="" if self.snapshot.has_keys else NO_KEY_YET)
         if text.startswith(ids.TOKEN_PREFIX + "-"):
             return await self._identify_token(text)
-        return await self._look_up(hashlib.sha256(credential).hexdigest())
+        grant = await self._look_up(hashlib.sha256(credential).hexdigest())
+        if grant.kind == access.ACCESS_KEY:
+            raise fault("access_key_not_here")
+        return grant
+
+    async def identify_signer(
+        self, method: str, raw_path: str, query: str, headers: dict[bytes, bytes]
+    ) -> tuple[Grant, str]:
+        """Who asks by the management protocol: the grant, and what the body must hash to; '' where a key was sent in its place.
+
+        Raises:
+            Fault: no signature, a wrong one, or one that was used already.
+        """
+        bearer = headers.get(acs_signature.BEARER_HEADER)
+        if bearer is not None:
+            return await self.identify({b"authorization": b"Bearer " + bearer}), ""
+        credential = headers.get(b"authorization", b"")
+        if not credential or credential[:7].lower() == b"bearer ":
+            return await self.identify(headers), ""
+        signed = acs_signature.read_signature(method, raw_path, query, headers, now_s())
+        self.check_fresh()
+        grant = await self._source.identify_signer(signed.access_key_id, signed.text, signed.signature, signed.nonce)
+        return grant, signed.body_digest
 
     async def _identify_token(self, token: str) -> Grant:
         """A temporary token: its signature decides, then its parent must still be there."""
@@ -110,7 +136,8 @@ class Admission:
         except Fault as failure:
             raise fault("access_token_invalid") if failure.slug == "api_key_invalid" else failure from None
         grant = access.narrow(parent, claims)
-        if version == self.snapshot.version and claims.parent in self._cache:
+        is_parent_known = claims.parent in self._cache or _SIGNER + claims.parent in self._cache
+        if version == self.snapshot.version and is_parent_known:
             digest = hashlib.sha256(token.encode()).hexdigest()
             self._tokens.add(digest)
             self._keep(digest, grant)
@@ -123,7 +150,7 @@ class Admission:
             self._tokens.discard(oldest)
 
     async def _look_up(self, digest: str) -> Grant:
-        grant = self._cache.get(digest)
+        grant = self._cache.get(digest) or self._cache.get(_SIGNER + digest)
         if grant is not None:
             return grant
         if self._unknown.get(digest, 0.0) > monotonic():
@@ -138,7 +165,7 @@ class Admission:
             raise fault("api_key_invalid")
         # a change that came while we asked may have been this key's end: then use the grant once, keep nothing
         if version == self.snapshot.version:
-            self._keep(digest, grant)
+            self._keep(_SIGNER + digest if grant.kind == access.ACCESS_KEY else digest, grant)
         return grant
 
     def hear(self) -> None:

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable
+from hashlib import sha256
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
@@ -18,6 +19,8 @@ from steelyard.dialects import (
     anthropic_errors,
     anthropic_messages,
     anthropic_models,
+    bailian_errors,
+    bailian_wire,
     dashscope_errors,
     dashscope_models,
     openai_errors,
@@ -39,8 +42,8 @@ Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
-#: Signed addresses, and so public: links to objects, and what the native policy uploads to.
-SIGNED_PREFIXES = ("/o/", "/api/v1/uploads/form")
+#: Signed addresses, and so public: links to objects, what the native policy uploads to, and leases to upload.
+SIGNED_PREFIXES = ("/o/", "/api/v1/uploads/form", "/leases/")
 #: Paths that need no key. Nothing else is public.
 PUBLIC_PATHS = ("/healthz", "/readyz", "/errors")
 PUBLIC_PREFIXES = ("/errors/", "/static/", "/console/login", *SIGNED_PREFIXES)
@@ -49,12 +52,16 @@ FACE_PREFIXES = ("/control/v1/", "/metrics", "/errors", "/console", "/static/")
 SESSION_PREFIXES = ("/console",)
 #: Paths that an api key may use too, for its own workspace; the face narrows the answer.
 OWN_WORKSPACE_PREFIXES = ("/control/v1/usage", "/control/v1/requests/")
+#: Of these too, where the key is good for the operation.
+KNOWLEDGE_PREFIXES = ("/control/v1/knowledge-bases", "/control/v1/search")
 #: What the monitor answers: to an admin everything, to an api key what is its workspace's. Basic authentication is taken too.
 MONITOR_PREFIX = "/prometheus/"
 #: What the face answers to any key that is good for the operation.
 FACE_OPERATIONS = {"/api/v1/tokens": "tokens"}
+#: Knowledge bases, by whichever API.
+KNOWLEDGE = "knowledge"
 #: Operations that make tasks.
-TASK_OPERATIONS = tuple(OPERATION_OF.values())
+TASK_OPERATIONS = tuple(name for name in OPERATION_OF.values() if name != KNOWLEDGE)
 #: What the face answers to keys that may do one of the operations: path, or all below it, and the operations. Of several, a key that
 #: is good for any may ask: whoever may submit tasks may ask about them.
 FACE_PATHS: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -63,6 +70,10 @@ FACE_PATHS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("/api/v1/files", ("files",)),
     ("/v1/files", ("files",)),
     ("/compatible-mode/v1/files", ("files",)),
+    ("/v1/vector_stores", (KNOWLEDGE,)),
+    ("/compatible-mode/v1/vector_stores", (KNOWLEDGE,)),
+    ("/api/v1/indices", (KNOWLEDGE,)),
+    ("/api/v1/connector/dash", (KNOWLEDGE,)),
     ("/v1/batches", ("batches",)),
     ("/compatible-mode/v1/batches", ("batches",)),
     ("/v1/videos", ("videos",)),
@@ -75,6 +86,7 @@ STREAMED_PREFIXES = (
     "/v1/files",
     "/compatible-mode/v1/files",
     "/api/v1/uploads/form",
+    "/leases/",
     "/v1/videos/",
 )
 #: Stored responses: who may make them may read and delete them.
@@ -91,6 +103,8 @@ NOT_SUPPORTED = (
 )
 #: A form's worth: nothing public takes more.
 MAX_PUBLIC_BODY_BYTES = 65_536
+#: Longer ones go to the face as a body.
+MAX_RELAYED_QUERY = 8_192
 #: Events of a stream that may wait for a slow ASGI server before the upstream is paused.
 HIGH_WATER = 64
 
@@ -197,6 +211,10 @@ class App:
             if path.startswith(STREAMED_PREFIXES):
                 await self._pass_through(scope, headers, receive, send, request_id)
                 return
+            if bailian_wire.is_management(path):
+                status, answer_headers, answer = await self._manage(scope, headers, receive, request_id)
+                await _send(send, status, [*answer_headers, (b"x-request-id", request_id.encode())], answer, "GET")
+                return
             is_public = _is_public(path)
             if not is_public:
                 # before a byte of the body is taken: a caller without a key costs nothing
@@ -211,7 +229,7 @@ class App:
         except Fault as failure:
             self._core.meter.refused("", UNKNOWN, "other", failure.status, failure.slug)
             answer_headers, answer = _renderer(path)(failure, request_id)
-            status = failure.status
+            status = bailian_errors.get_status(failure) if bailian_wire.is_management(path) else failure.status
         except _ClientLeft:
             return
         except Exception:
@@ -239,6 +257,26 @@ class App:
         )
         open_ones = [one for one in operations if not grant.operations or one in grant.operations]
         self._core.admission.check(grant, open_ones[0] if open_ones else operations[0], headers, client, path)
+
+    async def _manage(
+        self, scope: Scope, headers: dict[bytes, bytes], receive: Receive, request_id: str
+    ) -> tuple[int, Headers, bytes]:
+        """A call of the management protocol: whose signature it has, before a byte of its body is taken."""
+        path, query = scope["raw_path"].decode("latin-1"), scope["query_string"].decode("latin-1")
+        admission = self._core.admission
+        grant, digest = await admission.identify_signer(scope["method"], path, query, headers)
+        body = await _read_body(headers, receive, MAX_PUBLIC_BODY_BYTES)
+        if digest and digest != sha256(body).hexdigest():
+            raise fault("signature_incomplete", detail="x-acs-content-sha256 is not the body's.")
+        client = (scope.get("client") or (None,))[0]
+        admission.check(grant, KNOWLEDGE, headers, client, scope["path"])
+        if unquote(bailian_wire.workspace_of(path)) != grant.workspace:
+            raise fault("workspace_no_permission", workspace=unquote(bailian_wire.workspace_of(path))[:100])
+        if not body and len(query) > MAX_RELAYED_QUERY:
+            # the face reads parameters in either place, and its server takes no request line of this length
+            headers = headers | {b"content-type": b"application/x-www-form-urlencoded"}
+            scope, body = scope | {"query_string": b""}, query.encode("latin-1")
+        return await self._face.relay(scope, headers, body, grant, request_id)
 
     async def _health(self, path: str, send: Send) -> None:
         is_ready = path == "/healthz" or self._is_ready()
@@ -338,7 +376,9 @@ class App:
         admission.check_key(grant)
         admission.check_network(grant, headers, client)
         admission.check_narrowing(grant, headers, path)
-        if grant.kind != "admin" and not path.startswith(OWN_WORKSPACE_PREFIXES):
+        if path.startswith(KNOWLEDGE_PREFIXES):
+            admission.check(grant, KNOWLEDGE, headers, client, path)
+        elif grant.kind != "admin" and not path.startswith(OWN_WORKSPACE_PREFIXES):
             raise fault("admin_key_required")
 
     def _models(
@@ -380,6 +420,8 @@ def _is_public(path: str) -> bool:
 
 def _renderer(path: str) -> Callable[[Fault, str], tuple[Headers, bytes]]:
     """Even a refusal speaks the caller's dialect."""
+    if bailian_wire.is_management(path):
+        return bailian_errors.render
     return next((render for prefixes, render in _RENDERERS if path.startswith(prefixes)), openai_errors.render)
 
 

@@ -23,7 +23,7 @@ from steelyard.gateway.passage import HEAD_HEADER, Passage, Receive, Send
 from steelyard.gateway.ports import Claim, StoredAnswer
 from steelyard.policy.contents import ContentsAsk, Supplied
 from steelyard.policy.limits import LeaseReply, Wish
-from steelyard.policy.orders import Order, ShownTask, Submitted
+from steelyard.policy.orders import Identified, Order, ShownTask, Submitted
 from steelyard.upstream.pool import Answer, ConnectError, Origin, Pool, PoolError, TimedOut
 
 log = logging.getLogger("steelyard.gateway")
@@ -117,6 +117,15 @@ class FaceLink:
         """See `ports.Grants`."""
         answer = await self._ask("/internal/grant", {"digest": digest}, is_repeatable=True)
         return None if answer.status == 404 else msgspec.json.decode(answer.body, type=Grant)
+
+    async def identify_signer(self, access_key_id: str, signed: str, signature: str, nonce: str) -> Grant:
+        """See `ports.Grants`."""
+        asked = {"access_key_id": access_key_id, "signed": signed, "signature": signature, "nonce": nonce}
+        told = msgspec.json.decode((await self._ask("/internal/signer", asked)).body, type=Identified)
+        if told.fault is not None:
+            raise told.fault.to_fault()
+        assert told.grant is not None
+        return told.grant
 
     async def fulfil(self, wishes: list[Wish]) -> list[LeaseReply]:
         """See `allowance.Keeper`."""

@@ -17,6 +17,14 @@ class Grants(Protocol):
         """The grant of a key, None when there is no such key."""
         ...
 
+    async def identify_signer(self, access_key_id: str, signed: str, signature: str, nonce: str) -> Grant:
+        """The grant of the access key whose signature this is.
+
+        Raises:
+            Fault: it is nobody's, or was used already.
+        """
+        ...
+
 
 class Sink(Protocol):
     """Takes the record of a call. When `record` returns, the record survives the process."""

@@ -156,6 +156,53 @@ class EmbeddedIndex:
 
         return await self._read(work)
 
+    async def find_chunk(self, base: str, chunk_id: str) -> IndexedChunk | None:
+        """See `index.SearchIndex`."""
+
+        def work(connection: apsw.Connection) -> IndexedChunk | None:
+            row = connection.execute(
+                "SELECT data, is_enabled FROM chunk WHERE base = ? AND id = ?", (base, chunk_id)
+            ).fetchone()
+            return None if row is None else _chunk(*row)
+
+        return await self._read(work)
+
+    async def find_vectors(self, base: str, document: str) -> dict[str, dict[str, Any]]:
+        """See `index.SearchIndex`."""
+
+        def work(connection: apsw.Connection) -> dict[str, dict[str, Any]]:
+            rows = connection.execute(
+                "SELECT row, data FROM chunk WHERE base = ? AND document = ?", (base, document)
+            ).fetchall()
+            texts: dict[Any, str] = {row: indexed_text(_decode(data)) for row, data in rows}  # type: ignore[arg-type]
+            found: dict[str, dict[str, Any]] = {}
+            for row, vectors in _vectors_of(connection, list(texts)).items():
+                for space, vector in vectors.items():
+                    found.setdefault(space, {})[texts[row]] = vector
+            return found
+
+        return await self._read(work)
+
+    async def sample(self, base: str, count: int) -> list[tuple[str, dict[str, Any]]]:
+        """See `index.SearchIndex`."""
+
+        def work(connection: apsw.Connection) -> list[tuple[str, dict[str, Any]]]:
+            rows = connection.execute(
+                "SELECT row, data FROM chunk WHERE row IN "
+                "(SELECT row FROM chunk WHERE base = ? ORDER BY random() LIMIT ?)",
+                (base, count),
+            ).fetchall()
+            vectors = _vectors_of(connection, [row for row, _ in rows])
+            return [(_decode(data).text, vectors.get(row, {})) for row, data in rows]  # type: ignore[arg-type]
+
+        return await self._read(work)
+
+    async def list_owners(self) -> list[tuple[str, str]]:
+        """See `index.SearchIndex`."""
+        return await self._read(
+            lambda connection: connection.execute("SELECT DISTINCT base, document FROM chunk").fetchall()  # type: ignore[arg-type,return-value]
+        )
+
     async def search(self, base: str, wish: Wish) -> list[Hit]:
         """See `index.SearchIndex`."""
         return await self._read(lambda connection: _search(connection, base, wish))
@@ -176,6 +223,19 @@ def _spaces(connection: apsw.Connection) -> dict[str, tuple[int, int]]:
     """Vector spaces: dimensions, and the number of their table."""
     rows = connection.execute("SELECT name, dimensions, number FROM space")
     return {name: (dimensions, number) for name, dimensions, number in rows}
+
+
+def _vectors_of(connection: apsw.Connection, rows: Sequence[Any]) -> dict[Any, dict[str, Any]]:
+    """Vectors of chunks, by row and space."""
+    found: dict[Any, dict[str, Any]] = {}
+    for space, (_, number) in _spaces(connection).items():
+        vectors: Any = connection.execute(
+            f"SELECT rowid, embedding FROM vectors_{number} WHERE rowid IN (SELECT value FROM json_each(?))",
+            (json.dumps(list(rows)),),
+        )
+        for row, data in vectors:
+            found.setdefault(row, {})[space] = np.frombuffer(data, dtype=np.float32)
+    return found
 
 
 def _table(connection: apsw.Connection, space: str, dimensions: int) -> str:
@@ -245,20 +305,27 @@ def _delete(connection: apsw.Connection, where: str, values: tuple[Any, ...]) ->
 
 def _search(connection: apsw.Connection, base: str, wish: Wish) -> list[Hit]:
     depth = pick_depth(wish.limit)
+    dense_depth, text_depth = wish.dense_depth or depth, wish.text_depth or depth
     lists: dict[str, list[int]] = {}
     likeness: dict[int, dict[str, float]] = {}
     known = _spaces(connection)
     for space, vector in wish.vectors.items():
         if space in known:
-            found = _nearest(connection, f"vectors_{known[space][1]}", base, vector, wish, depth)
+            found = _nearest(connection, f"vectors_{known[space][1]}", base, vector, wish, dense_depth)
             lists[space] = [row for row, _ in found]
             for row, distance in found:
                 likeness.setdefault(row, {})[space] = 1 - distance
     words = query_words(wish.text)
     if words:
-        lists[TEXT_LIST] = _by_words(connection, base, words, wish, depth)
+        lists[TEXT_LIST] = _by_words(connection, base, words, wish, text_depth)
     fused = fuse({name: [str(row) for row in rows] for name, rows in lists.items()}, wish.limit)
     rows = json.dumps([int(row) for row, _, _ in fused])
+    for space, vector in wish.vectors.items():
+        if space in known:
+            # those that the words alone have found are alike or not all the same
+            lacking = [int(row) for row, _, _ in fused if space not in likeness.get(int(row), {})]
+            for row, distance in _distances(connection, f"vectors_{known[space][1]}", vector, lacking):
+                likeness.setdefault(row, {})[space] = 1 - distance
     found_rows = connection.execute(
         "SELECT row, data, is_enabled FROM chunk WHERE row IN (SELECT value FROM json_each(?))", (rows,)
     )
@@ -272,7 +339,7 @@ def _search(connection: apsw.Connection, base: str, wish: Wish) -> list[Hit]:
 def _conditions(wish: Wish) -> tuple[str, list[Any]]:
     """What of a wish narrows chunks, as SQL over the table `chunk`."""
     parts, values = ["chunk.is_enabled"], []
-    if wish.documents:
+    if wish.documents is not None:
         parts.append("chunk.document IN (SELECT value FROM json_each(?))")
         values.append(json.dumps(list(wish.documents)))
     for name, value in wish.metadata.items():
@@ -302,6 +369,18 @@ def _nearest(
         if len(found) >= depth or len(near) < count or count >= MAX_NEIGHBOURS:
             return found[:depth]
         count *= 4
+
+
+def _distances(
+    connection: apsw.Connection, table: str, vector: Sequence[float], rows: list[int]
+) -> list[tuple[int, float]]:
+    if not rows:
+        return []
+    found = connection.execute(
+        f"SELECT rowid, vec_distance_cosine(embedding, ?) FROM {table} WHERE rowid IN (SELECT value FROM json_each(?))",
+        (_pack(vector), json.dumps(rows)),
+    )
+    return found.fetchall()  # type: ignore[return-value]
 
 
 def _by_words(connection: apsw.Connection, base: str, words: list[str], wish: Wish, depth: int) -> list[int]:

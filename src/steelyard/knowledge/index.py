@@ -1,7 +1,7 @@
 """What a search index keeps and finds, whichever database it is in; and how its two lists become one. Values in, values out."""
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -38,15 +38,18 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         vectors: of the question, by vector space; empty seeks by words alone.
         text: empty seeks by vectors alone.
-        documents: only in these; empty seeks in all.
+        documents: only in these; None seeks in all.
         metadata: only chunks that have all of these.
     """
 
     text: str = ""
     vectors: Mapping[str, Sequence[float]] = {}
     limit: int = 10
-    documents: tuple[str, ...] = ()
+    documents: tuple[str, ...] | None = None
     metadata: Mapping[str, str] = {}
+    #: How deep either kind of list is looked at; 0 leaves it to the index.
+    dense_depth: int = 0
+    text_depth: int = 0
 
 
 class Hit(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,8 +97,28 @@ class SearchIndex(Protocol):
         """(chunks in their documents' order, how many there are)"""
         ...
 
+    async def find_chunk(self, base: str, chunk_id: str) -> IndexedChunk | None:
+        """One chunk."""
+        ...
+
+    async def find_vectors(self, base: str, document: str) -> dict[str, dict[str, Any]]:
+        """The vectors of a document's chunks, by space and by the text that was looked at."""
+        ...
+
+    async def sample(self, base: str, count: int) -> list[tuple[str, dict[str, Any]]]:
+        """Some chunks of a base, any: their texts, and their vectors by space."""
+        ...
+
+    async def list_owners(self) -> list[tuple[str, str]]:
+        """Every (base, document) of which there is a chunk."""
+        ...
+
+    def close(self) -> None:
+        """Waits for what is under way, and lets go."""
+        ...
+
     async def search(self, base: str, wish: Wish) -> list[Hit]:
-        """The best first."""
+        """The best first, each with its likeness in every space that was sought in."""
         ...
 
 

@@ -6,6 +6,8 @@ import unicodedata
 import rjieba
 
 _WORD = re.compile(r"\w")
+_HAN = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]")
+_LATIN = re.compile(r"[A-Za-z]+")
 #: More words of a question than these do not make its answer better.
 MAX_QUERY_WORDS = 64
 #: Words that are in every text.
@@ -72,3 +74,8 @@ def query_words(text: str) -> list[str]:
     words = list(dict.fromkeys(cut_words(text)))
     telling = [word for word in words if word not in STOP_WORDS]
     return (telling or words)[:MAX_QUERY_WORDS]
+
+
+def is_han(text: str) -> bool:
+    """Whether a text is written in Chinese characters for the most part: a word in Latin letters weighs as one."""
+    return 2 * len(_HAN.findall(text)) > len(_LATIN.findall(text))

@@ -10,6 +10,9 @@ from steelyard.canon.claims import Claims
 from steelyard.canon.grant import Grant, Workspace
 from steelyard.canon.limits import Budget
 
+#: The kind of keys that sign, and are never sent.
+ACCESS_KEY = "access-key"
+
 
 def check_grant(grant: Grant, now_us: int) -> None:
     """The key itself.
@@ -47,7 +50,8 @@ def narrow(parent: Grant, claims: Claims) -> Grant:
         parent,
         expires_us=expires_us if parent.expires_us is None else min(expires_us, parent.expires_us),
         models=claims.models or parent.models,
-        operations=claims.operations or parent.operations,
+        # whoever may use a base may have what that is made of; the models are on the key's list, or they are not
+        operations=() if claims.is_inner else claims.operations or parent.operations,
         token_id=claims.token_id,
         resource=claims.resource,
         origin=claims.origin,
@@ -57,6 +61,7 @@ def narrow(parent: Grant, claims: Claims) -> Grant:
         networks=() if claims.is_task else parent.networks,
         is_task=claims.is_task,
         is_batch=claims.is_batch,
+        is_inner=claims.is_inner,
     )
 
 

@@ -83,6 +83,9 @@ def lines_for(grant: Grant, workspace: Workspace, now_us: int) -> tuple[Line, ..
         lines.append(Line(account, BUDGET, FREE, workspace.free_tokens, "workspace", "", "total"))
     if grant.token_id:
         lines += _token_lines(grant)
+    if grant.is_inner:
+        # the call that it is part of has its place and was counted: a key of one place would wait for itself
+        return tuple(line for line in lines if line.unit not in (REQUESTS, CALLS))
     return tuple(lines)
 
 

@@ -98,6 +98,13 @@ class Submitted(msgspec.Struct, frozen=True):
     fault: ToldFault | None = None
 
 
+class Identified(msgspec.Struct, frozen=True):
+    """Whose signature one is."""
+
+    grant: Grant | None = None
+    fault: ToldFault | None = None
+
+
 def expected_usage(ask: TaskAsk) -> Usage:
     """What a task takes if all of it succeeds."""
     if ask.kind == IMAGE:

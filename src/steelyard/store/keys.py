@@ -20,6 +20,8 @@ class KeyRecord:
     created_us: int
     digest: str
     grant: Grant
+    #: An access key's secret, sealed.
+    sealed_secret: str | None = None
 
 
 def _record(row: Row[Any]) -> KeyRecord:
@@ -40,6 +42,7 @@ def _record(row: Row[Any]) -> KeyRecord:
             limits=NO_LIMITS if row.limits is None else msgspec.json.decode(row.limits, type=Limits),
             lineage=row.lineage or "",
         ),
+        sealed_secret=row.sealed_secret,
     )
 
 
@@ -74,6 +77,7 @@ async def insert_key(connection: AsyncConnection, record: KeyRecord) -> None:
             is_disabled=grant.is_disabled,
             limits=_limits_text(grant.limits),
             lineage=grant.lineage or None,
+            sealed_secret=record.sealed_secret,
         )
     )
 

@@ -51,6 +51,8 @@ api_key = Table(
     Column("limits", Text),
     #: the key that this one goes back to by rotation: they share one budget
     Column("lineage", Text),
+    #: an access key's secret, sealed: signatures are computed with it
+    Column("sealed_secret", Text),
     Index("ix_api_key_workspace", "workspace"),
 )
 
@@ -292,6 +294,79 @@ delivery = Table(
     Column("created_us", BigInteger, nullable=False),
     Index("ix_delivery_state_next_us", "state", "next_us"),
     Index("ix_delivery_task_id", "task_id"),
+)
+
+category = Table(
+    "category",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("workspace", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("parent_id", Text, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    Index("ix_category_workspace_created_us", "workspace", "created_us"),
+)
+
+document = Table(
+    "document",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("workspace", Text, nullable=False),
+    Column("key_id", Text, nullable=False),
+    Column("category_id", Text, nullable=False),
+    Column("category_type", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("object_id", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("parser", Text, nullable=False),
+    #: JSON list
+    Column("tags", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("code", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    #: the object with what it was parsed into; '' until then
+    Column("blocks_id", Text, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    Column("modified_us", BigInteger, nullable=False),
+    Index("ix_document_workspace_category_id_created_us", "workspace", "category_id", "created_us"),
+)
+
+knowledge_base = Table(
+    "knowledge_base",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("workspace", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    #: JSON
+    Column("spec", Text, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    Column("modified_us", BigInteger, nullable=False),
+    Index("ix_knowledge_base_workspace_created_us", "workspace", "created_us"),
+)
+
+base_document = Table(
+    "base_document",
+    metadata,
+    Column("base_id", Text, primary_key=True),
+    Column("document_id", Text, primary_key=True),
+    Column("workspace", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("code", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    #: JSON
+    Column("cutting", Text, nullable=False),
+    Column("metadata", Text, nullable=False),
+    Column("fingerprint", Text, nullable=False),
+    Column("chunk_count", Integer, nullable=False),
+    Column("job_id", Text, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    Column("modified_us", BigInteger, nullable=False),
+    Index("ix_base_document_document_id", "document_id"),
+    Index("ix_base_document_job_id", "job_id"),
 )
 
 audit = Table(

@@ -18,7 +18,7 @@ from steelyard.canon.files import PREFIXES, StoredFile
 from steelyard.canon.model import Model
 from steelyard.canon.task import Outcome, TaskFailure
 from steelyard.store.objects import records
-from steelyard.tasks.caller import Caller, Reply
+from steelyard.tasks.caller import Caller, Reply, rights_of
 from steelyard.tasks.job import Done, Failed, Job, Stopped
 from steelyard.tasks.shelf import Shelf
 
@@ -217,12 +217,11 @@ class BatchRunner:
             error = {"message": "Batches do not stream: leave 'stream' out.", "type": "invalid_request_error", "param": "stream", "code": "invalid_parameter_error"}  # fmt: skip
             return Reply(400, "", {"error": error})
         return await self._caller.call(
-            job.task,
+            rights_of(job.task, is_batch=True),
             line.url,
             line.body,
             once=f"{job.task.id}:{number}",
             give_up_at=give_up_at,
-            is_batch=True,
         )
 
     async def _keep_portion(self, job: Job, answered: list[tuple[Line, Reply]]) -> None:

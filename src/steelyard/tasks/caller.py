@@ -1,7 +1,7 @@
-"""Calls of tasks to models: through the gateway like any other call, so that one place admits and one settles.
+"""Calls that tasks and knowledge bases make to models: through the gateway like any other call, so that one place admits and one settles.
 
-Each goes out under a temporary token of the key that submitted the task, and under an Idempotency-Key of its own: a call that is made
-again after a crash is answered from what was kept, and is charged once.
+Each goes out under a temporary token of the key that it is made for. A task's call has an Idempotency-Key of its own: when it is made
+again after a crash it is answered from what was kept, and is charged once.
 """
 
 import asyncio
@@ -12,9 +12,11 @@ import msgspec
 
 from steelyard.base import ids
 from steelyard.base.clock import monotonic, now_s
+from steelyard.base.errors import fault
 from steelyard.base.jsondoor import encode
 from steelyard.base.tokens import Signer
 from steelyard.canon.claims import Claims, encode_claims
+from steelyard.canon.grant import Grant
 from steelyard.canon.task import Task, TaskFailure
 from steelyard.store import keys
 from steelyard.store.database import Database
@@ -33,6 +35,38 @@ RETRYABLE = frozenset({408, 409, 429, 500, 502, 503, 504})
 
 
 @dataclass(frozen=True, slots=True)
+class Rights:
+    """For whom a call is made, and what narrows it.
+
+    Args:
+        is_batch: charged as a call of a batch.
+        is_inner: part of a call that was admitted already: only its tokens and money count.
+    """
+
+    key_id: str
+    models: tuple[str, ...] = ()
+    operations: tuple[str, ...] = ()
+    is_batch: bool = False
+    is_inner: bool = False
+
+
+def rights_of(task: Task, *, is_batch: bool = False, is_inner: bool = False) -> Rights:
+    """Of whoever submitted a task, and no more."""
+    return Rights(task.key_id, task.ask.models, task.ask.operations, is_batch, is_inner)
+
+
+def inner_rights(grant: Grant) -> Rights:
+    """Of whoever makes a call that another call is part of.
+
+    Raises:
+        Fault: `token_too_narrow`: the token's bounds cannot be kept beyond its own call.
+    """
+    if grant.token_calls is not None or grant.token_spend is not None:
+        raise fault("token_too_narrow")
+    return Rights(grant.key_id, grant.models if grant.token_id else (), (), is_inner=True)
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
     """An answer of the gateway."""
 
@@ -42,23 +76,20 @@ class Reply:
 
 
 class Caller:
-    """The worker's way to the gateway."""
+    """The way of workers and the face to the gateway."""
 
     def __init__(self, database: Database, pool: Pool, origin: Origin, signer: Signer) -> None:
         self._database = database
         self._pool = pool
         self._origin = origin
         self._signer = signer
-        self._tokens: dict[tuple[str, tuple[str, ...], tuple[str, ...], bool], tuple[float, str]] = {}
+        self._tokens: dict[Rights, tuple[float, str]] = {}
 
-    async def call(
-        self, task: Task, path: str, body: Any, *, once: str, give_up_at: float, is_batch: bool = False
-    ) -> Reply:
+    async def call(self, rights: Rights, path: str, body: Any, *, once: str = "", give_up_at: float) -> Reply:
         """One call, tried again while that may help.
 
         Args:
-            task: whose call it is.
-            once: the Idempotency-Key.
+            once: the Idempotency-Key, where it has one.
             give_up_at: `monotonic()` after which it is not tried again.
 
         Raises:
@@ -67,7 +98,7 @@ class Caller:
         data = encode(body)
         failures = 0
         while True:
-            answer = await self._ask(await self._token(task, is_batch), path, data, once)
+            answer = await self._ask(await self._token(rights), path, data, once)
             if answer is not None and (
                 answer.status not in RETRYABLE or answer.headers.get(b"x-should-retry") == b"false"
             ):
@@ -81,31 +112,32 @@ class Caller:
             await asyncio.sleep(pause_s)
 
     async def _ask(self, token: str, path: str, data: bytes, once: str) -> Answer | None:
-        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {token}", "Idempotency-Key": once}
+        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {token}"}
+        if once:
+            headers["Idempotency-Key"] = once
         try:
             return await self._pool.fetch(self._origin, "POST", path, data, headers, timeout_s=CALL_S)
         except PoolError:
             return None
 
-    async def _token(self, task: Task, is_batch: bool) -> str:
-        # with the rights of whoever submitted it, and no more
-        rights = (task.key_id, task.ask.models, task.ask.operations, is_batch)
+    async def _token(self, rights: Rights) -> str:
         known = self._tokens.get(rights)
         if known is not None and known[0] > monotonic():
             return known[1]
         async with self._database.read() as connection:
-            record = await keys.find_by_id(connection, task.key_id)
+            record = await keys.find_by_id(connection, rights.key_id)
         if record is None:
-            raise Failed(TaskFailure(code="InvalidApiKey", message="The key that submitted the task is gone."))
+            raise Failed(TaskFailure(code="InvalidApiKey", message="The key that this was asked with is gone."))
         now = now_s()
         claims = Claims(
             token_id=ids.new_id("token"),
             parent=record.digest,
             expires_s=now + TOKEN_S,
-            models=task.ask.models,
-            operations=task.ask.operations,
+            models=rights.models,
+            operations=rights.operations,
             is_task=True,
-            is_batch=is_batch,
+            is_batch=rights.is_batch,
+            is_inner=rights.is_inner,
         )
         token = self._signer.sign(encode_claims(claims), now)
         self._tokens[rights] = monotonic() + USED_S, token

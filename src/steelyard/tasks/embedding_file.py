@@ -13,7 +13,7 @@ from steelyard.base.clock import MICROS, monotonic, now_us
 from steelyard.canon.model import Model
 from steelyard.canon.task import Outcome, TaskFailure, TaskItem
 from steelyard.tasks.batches import PART_TTL_S
-from steelyard.tasks.caller import Caller, Reply
+from steelyard.tasks.caller import Caller, Reply, rights_of
 from steelyard.tasks.contents import Contents
 from steelyard.tasks.job import Done, Failed, Job
 from steelyard.tasks.shelf import Shelf
@@ -72,7 +72,9 @@ class EmbeddingFileRunner:
                 left_s = (job.claimed.deadline_us - now_us()) / MICROS
                 first = start + offset
                 once = f"{job.task.id}:{first}"
-                reply = await self._caller.call(job.task, PATH, body, once=once, give_up_at=monotonic() + left_s)
+                reply = await self._caller.call(
+                    rights_of(job.task), PATH, body, once=once, give_up_at=monotonic() + left_s
+                )
                 return first, portion, reply
 
         answers = await asyncio.gather(*(one(offset) for offset in range(0, len(texts), TEXTS)))

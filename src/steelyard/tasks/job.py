@@ -49,6 +49,8 @@ class Done:
     target: Target | None = None
     #: Files that it made, likewise.
     files: list[StoredFile] = field(default_factory=list)
+    #: How much it did, where that is not the number of its results.
+    count: int | None = None
 
 
 class Job:

@@ -265,9 +265,8 @@ class Worker:
 
     async def _succeed(self, job: Job, done: Done) -> None:
         target = "" if done.target is None else done.target.label
-        ending = self._ending_of(
-            job, SUCCEEDED, target=target, outcome=done.outcome, done_count=len(done.outcome.items)
-        )
+        count = len(done.outcome.items) if done.count is None else done.count
+        ending = self._ending_of(job, SUCCEEDED, target=target, outcome=done.outcome, done_count=count)
         await self._end(job, ending, self._receipt(job, ending, done), tuple(done.objects), tuple(done.files))
 
     async def _fail(self, job: Job, failure: TaskFailure, target: str = "") -> None:

@@ -10,6 +10,7 @@ from starlette.routing import Route
 
 from steelyard.base.clock import MICROS
 from steelyard.base.errors import fault
+from steelyard.base.sealing import Sealer
 from steelyard.canon.cache import CachePolicy
 from steelyard.canon.downloads import DownloadBounds
 from steelyard.canon.grant import ALERT, REFUSE
@@ -101,7 +102,11 @@ def show_key(record: Any, secret: str | None = None) -> dict[str, Any]:
         "disabled": grant.is_disabled,
         "limits": show_limits(grant.limits),
     }
-    return shown if secret is None else {**shown, "key": secret}
+    if secret is None:
+        return shown
+    if grant.kind == keys.ACCESS:
+        return {**shown, "access_key_id": grant.key_id, "access_key_secret": secret}
+    return {**shown, "key": secret}
 
 
 def show_limits(set_limits: Limits) -> dict[str, Any]:
@@ -158,8 +163,16 @@ def show_model(model: Model) -> dict[str, Any]:
 class ControlApi:
     """The handlers."""
 
-    def __init__(self, records: Records, models: ModelBook, free_tokens: int, more: tuple[Operation, ...] = ()) -> None:
+    def __init__(
+        self,
+        records: Records,
+        models: ModelBook,
+        free_tokens: int,
+        sealer: Sealer,
+        more: tuple[Operation, ...] = (),
+    ) -> None:
         self._records = records
+        self._sealer = sealer
         self._models = models
         self._free_tokens = free_tokens
         self.operations = (
@@ -302,6 +315,7 @@ class ControlApi:
             networks=wish.networks,
             expires_in_s=None if wish.expires_in is None else keys.parse_duration_s(wish.expires_in),
             limits=wish.limits,
+            sealer=self._sealer,
         )
         return secret_answer(show_key(made.record, made.secret), 201)
 
@@ -338,7 +352,8 @@ class ControlApi:
         actor = get_admin(request)
         wish = await read_body(request, RotateWish)
         grace_s = keys.parse_duration_s(wish.grace)
-        made = await keys.rotate_key(self._records, request.path_params["key_id"], grace_s, actor=actor.key_id)
+        key_id = request.path_params["key_id"]
+        made = await keys.rotate_key(self._records, key_id, grace_s, actor=actor.key_id, sealer=self._sealer)
         return secret_answer(show_key(made.record, made.secret), 201)
 
     async def list_workspaces(self, request: Request) -> Response:

@@ -1,5 +1,7 @@
 """Files: the OpenAI API's and the native one's, on one store. Source: openai-compatible.md 7, dashscope.md 12."""
 
+from collections.abc import Awaitable, Callable
+
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
@@ -9,6 +11,7 @@ from steelyard.base.clock import now_s
 from steelyard.base.errors import Fault, fault
 from steelyard.base.jsondoor import encode
 from steelyard.base.lifetimes import FOREVER, read_ttl_s
+from steelyard.canon.files import StoredFile
 from steelyard.dialects import file_fields
 from steelyard.tasks.library import Library
 from steelyard.web.answers import guarded, json_answer, read_body
@@ -34,8 +37,10 @@ class PublishWish(msgspec.Struct, forbid_unknown_fields=True):
 class FilesApi:
     """The handlers."""
 
-    def __init__(self, library: Library) -> None:
+    def __init__(self, library: Library, forget: Callable[[str, str], Awaitable[None]]) -> None:
         self._library = library
+        #: (workspace, file id): what was made of a file goes before it does.
+        self._forget = forget
 
     def routes(self) -> list[Route]:
         """The Starlette routes."""
@@ -109,8 +114,13 @@ class FilesApi:
         return serve(found.object, self._library, request)
 
     async def delete(self, request: Request) -> Response:
-        found = await self._library.delete_file(get_principal(request).workspace, request.path_params["file_id"])
+        found = await self._delete(request)
         return json_answer({"id": found.id, "object": "file", "deleted": True})
+
+    async def _delete(self, request: Request) -> StoredFile:
+        workspace, file_id = get_principal(request).workspace, request.path_params["file_id"]
+        await self._forget(workspace, file_id)
+        return await self._library.delete_file(workspace, file_id)
 
     # native
 
@@ -174,5 +184,5 @@ class FilesApi:
         return native_answer(encode({"data": data, "request_id": request_id_of(request)}))
 
     async def delete_native(self, request: Request) -> Response:
-        await self._library.delete_file(get_principal(request).workspace, request.path_params["file_id"])
+        await self._delete(request)
         return native_answer(encode({"request_id": request_id_of(request)}))

@@ -11,13 +11,14 @@ from starlette.routing import Route
 from steelyard.base.errors import Fault
 from steelyard.base.jsondoor import encode
 from steelyard.control import keys_lookup, minutes, replay, responses, trail
+from steelyard.control.access_keys import AccessKeys
 from steelyard.control.feed import Feed
 from steelyard.control.hygiene import Hygiene
 from steelyard.control.leases import Holding, Leases
 from steelyard.control.records import Records
 from steelyard.policy.contents import ContentsAsk, Supplied
 from steelyard.policy.limits import Wish
-from steelyard.policy.orders import Order, Submitted, told
+from steelyard.policy.orders import Identified, Order, Submitted, told
 from steelyard.tasks.desk import Desk
 from steelyard.tasks.supplier import Supplier
 from steelyard.web.answers import json_answer
@@ -53,9 +54,17 @@ class InternalApi:
     """The handlers."""
 
     def __init__(
-        self, records: Records, feed: Feed, leases: Leases, hygiene: Hygiene, desk: Desk, supplier: Supplier
+        self,
+        records: Records,
+        access_keys: AccessKeys,
+        feed: Feed,
+        leases: Leases,
+        hygiene: Hygiene,
+        desk: Desk,
+        supplier: Supplier,
     ) -> None:
         self._database = records
+        self._access_keys = access_keys
         self._supplier = supplier
         self._desk = desk
         self._hygiene = hygiene
@@ -68,6 +77,7 @@ class InternalApi:
         """The Starlette routes."""
         table = {
             "/internal/grant": self.grant,
+            "/internal/signer": self.signer,
             "/internal/changes": self.changes,
             "/internal/leases": self.leases,
             "/internal/leases/announce": self.announce,
@@ -92,6 +102,13 @@ class InternalApi:
         asked = msgspec.json.decode(await request.body())
         found = await keys_lookup.find_grant(self._records, asked["digest"])
         return Response(status_code=404) if found is None else json_answer(found)
+
+    async def signer(self, request: Request) -> Response:
+        asked = msgspec.json.decode(await request.body(), type=dict[str, str])
+        try:
+            return json_answer(Identified(await self._access_keys.identify(**asked)))
+        except Fault as failure:
+            return json_answer(Identified(fault=told(failure)))
 
     async def changes(self, request: Request) -> Response:
         asked = msgspec.json.decode(await request.body())

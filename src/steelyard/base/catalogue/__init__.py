@@ -1,6 +1,6 @@
 """The error catalogue: one row per condition, in families. Data only; `base.errors` gives it behaviour."""
 
-from steelyard.base.catalogue import identity, limits, media, parameters, request, server
+from steelyard.base.catalogue import identity, knowledge, limits, media, parameters, request, server
 from steelyard.base.catalogue.row import Row
 
 ROWS: tuple[Row, ...] = (
@@ -9,6 +9,7 @@ ROWS: tuple[Row, ...] = (
     *identity.ROWS,
     *media.ROWS,
     *limits.ROWS,
+    *knowledge.ROWS,
     *server.ROWS,
 )
 

@@ -17,6 +17,7 @@ from steelyard.store.migrations import (
     m0007_responses,
     m0008_tasks,
     m0009_settled,
+    m0010_knowledge,
 )
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ STEPS: "tuple[Callable[[Operations], None], ...]" = (
     m0007_responses.upgrade,
     m0008_tasks.upgrade,
     m0009_settled.upgrade,
+    m0010_knowledge.upgrade,
 )
 
 

@@ -167,3 +167,26 @@ async def has_upload(connection: AsyncConnection, key: str) -> bool:
 async def forget_uploads(connection: AsyncConnection, now_us: int) -> None:
     """Forgets addresses whose time is over; their objects go with theirs."""
     await connection.execute(delete(upload).where(upload.c.expires_us <= now_us))
+
+
+async def find_named_upload(
+    connection: AsyncConnection, workspace: str, key: str, now_us: int
+) -> tuple[str, StoredObject] | None:
+    """What lies under an address of a workspace, and what was said with it."""
+    found = await find_upload(connection, workspace, key, now_us)
+    if found is None:
+        return None
+    said = await connection.scalar(select(upload.c.model).where(upload.c.key == key))
+    return str(said), found
+
+
+async def forget_upload(connection: AsyncConnection, key: str) -> None:
+    """Forgets an address, and what lies under it."""
+    of_it = select(upload.c.object_id).where(upload.c.key == key)
+    await connection.execute(delete(object_).where(object_.c.id.in_(of_it)))
+    await connection.execute(delete(upload).where(upload.c.key == key))
+
+
+async def release_upload(connection: AsyncConnection, key: str) -> None:
+    """Forgets an address; what lay under it is somebody's by now."""
+    await connection.execute(delete(upload).where(upload.c.key == key))
