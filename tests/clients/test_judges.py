@@ -39,6 +39,7 @@ def judged(served: Served, embedded: Served, vendor: Vendor) -> dict[str, str]:
         "test_dashscope_media.py",
         "test_prometheus_clients.py",
         "test_bailian_sdk.py",
+        "test_vector_stores_sdk.py",
     ],
 )
 def test_python_sdk(judged: dict[str, str], file: str) -> None:

@@ -110,6 +110,7 @@ class Face:
                 self._hygiene,
                 desk,
                 make_supplier(settings, self._shelf),
+                self._knowledge.answering,
             ),
             TokensApi(database, Signer(self._master_key)),
             ResponsesApi(database),

@@ -36,6 +36,7 @@ from steelyard.gateway.core import Core
 from steelyard.gateway.face_link import FaceLink
 from steelyard.gateway.fastlane import FastLane, sweep_connections
 from steelyard.gateway.journal import Journal
+from steelyard.gateway.passages import Passages
 from steelyard.gateway.relay import Relay
 from steelyard.gateway.tasks import Counter
 from steelyard.policy.meter import Meter
@@ -74,6 +75,7 @@ async def run_gateway(orders: Orders) -> None:
             Checker(pool),
             face,
             Counter(face),
+            Passages(face),
             Contents(face, OwnLinks(settings.link_origin, relays=settings.outbound.relay == "always")),
             max_body_bytes=settings.server.max_body_bytes,
         )

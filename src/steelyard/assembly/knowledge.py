@@ -7,6 +7,7 @@ from steelyard.canon.model import Model
 from steelyard.canon.task import INGESTION, PARSING
 from steelyard.config import Settings
 from steelyard.control.model_book import ModelBook
+from steelyard.knowledge.answering import Answering
 from steelyard.knowledge.bases import Bases
 from steelyard.knowledge.documents import Documents
 from steelyard.knowledge.embedded_index import EmbeddedIndex
@@ -71,6 +72,7 @@ class KnowledgeHouse:
         self.documents = Documents(shelf, desk, index)
         self.bases = Bases(shelf.database, desk, index, models, find_model)
         self.retriever = Retriever(shelf.database, index, models)
+        self.answering = Answering(self.bases, self.retriever)
         self._library = Library(shelf, master_key)
         searching = Searching(self.bases, self.documents, self.retriever, self._library)
         #: What the control API has of knowledge bases.

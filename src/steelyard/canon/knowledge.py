@@ -158,3 +158,34 @@ class Passage(msgspec.Struct, frozen=True, kw_only=True):
     likeness: dict[str, float] = {}
     words_place: int = 0
     metadata: dict[str, str] = {}
+
+
+class KnowledgeWish(msgspec.Struct, frozen=True, kw_only=True):
+    """What a chat call wants of knowledge bases.
+
+    Args:
+        min_score: None leaves it to the server what is relevant.
+        filters: over attributes of documents, as the caller wrote them.
+        tools: as the caller named them, to be told again.
+        wants_results: whether the passages are told with the search itself.
+    """
+
+    bases: tuple[str, ...]
+    question: str
+    documents: tuple[str, ...] | None = None
+    tags: tuple[str, ...] = ()
+    limit: int = 5
+    min_score: float | None = None
+    filters: dict[str, Any] | None = None
+    tools: tuple[dict[str, Any], ...] = ()
+    wants_results: bool = False
+
+
+class FoundPassages(msgspec.Struct, frozen=True, kw_only=True):
+    """What was found for a chat call. `is_han`: whether it was asked in Chinese."""
+
+    question: str
+    passages: tuple[Passage, ...] = ()
+    is_han: bool = False
+    tools: tuple[dict[str, Any], ...] = ()
+    wants_results: bool = False

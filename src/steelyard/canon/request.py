@@ -4,6 +4,8 @@ from typing import Any
 
 import msgspec
 
+from steelyard.canon.knowledge import FoundPassages
+
 #: A media part may cost up to this many prompt tokens (the vendor's high-resolution cap).
 MEDIA_TOKENS = 16_384
 #: Template tokens around one message, from above.
@@ -33,6 +35,8 @@ class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
     inline_bytes: int = 0
     #: What a target must be able to do: "tools", "image", "audio", "video", "search", "thinking" …
     needs: frozenset[str] = frozenset()
+    #: What knowledge bases had for it.
+    found: FoundPassages | None = None
 
     @property
     def text_bytes(self) -> int:

@@ -23,6 +23,7 @@ from steelyard.canon.conversation import (
 from steelyard.canon.request import ModelRequest
 from steelyard.canon.usage import Usage
 from steelyard.dialects.dialect import Rewrite, Showing
+from steelyard.dialects.passages import PASSAGES, citations_in, search_item
 
 _PLACED = frozenset(
     {
@@ -42,6 +43,7 @@ _PLACED = frozenset(
         "conversation",
         "include",
         "truncation",
+        PASSAGES,
     }
 )
 
@@ -57,7 +59,7 @@ def read_request(request: ModelRequest) -> Conversation:
     elif effort is not None:
         settings["reasoning_effort"] = effort
     return Conversation(
-        messages=tuple(_read_input(body)),
+        messages=tuple(_read_input(request)),
         tools=tuple(
             Tool(one["name"], one.get("description") or "", one.get("parameters")) for one in body.get("tools") or ()
         ),
@@ -77,10 +79,13 @@ def _read_format(asked: dict[str, Any] | None) -> dict[str, Any] | None:
     return {"type": "json_schema", "json_schema": {"name": "answer", **schema}}
 
 
-def _read_input(body: dict[str, Any]) -> list[Message]:
+def _read_input(request: ModelRequest) -> list[Message]:
+    body = request.body
     messages: list[Message] = []
-    if body.get("instructions"):
-        messages.append(Message(role=SYSTEM, parts=(Part(text=body["instructions"]),)))
+    told = [body.get("instructions"), None if request.found is None else body[PASSAGES]]
+    if any(told):
+        # one message: some models take no other before the conversation
+        messages.append(Message(role=SYSTEM, parts=(Part(text="\n\n".join(one for one in told if one)),)))
     asked = body["input"]
     if isinstance(asked, str):
         return [*messages, Message(role=USER, parts=(Part(text=asked),))]
@@ -140,6 +145,12 @@ def usage_object(usage: Usage) -> dict[str, Any]:
     }
 
 
+def search_items(showing: Showing) -> list[dict[str, Any]]:
+    """The search that came before the answer, where there was one."""
+    found = showing.request.found
+    return [] if found is None else [search_item(found, f"fs_{showing.request_id}")]
+
+
 def reasoning_item(showing: Showing, text: str) -> dict[str, Any]:
     """What the model thought."""
     summary = [{"type": "summary_text", "text": text}] if text else []
@@ -148,7 +159,7 @@ def reasoning_item(showing: Showing, text: str) -> dict[str, Any]:
 
 def message_item(showing: Showing, text: str | None, status: str) -> dict[str, Any]:
     """What the model said; without a text the item has no content yet."""
-    content = [] if text is None else [text_part(text)]
+    content = [] if text is None else [text_part(text, showing)]
     return {
         "type": "message",
         "id": f"msg_{showing.request_id}",
@@ -158,9 +169,9 @@ def message_item(showing: Showing, text: str | None, status: str) -> dict[str, A
     }
 
 
-def text_part(text: str) -> dict[str, Any]:
-    """A piece of content."""
-    return {"type": "output_text", "text": text, "annotations": []}
+def text_part(text: str, showing: Showing) -> dict[str, Any]:
+    """A piece of content, with what it cites."""
+    return {"type": "output_text", "text": text, "annotations": citations_in(text, showing.request.found)}
 
 
 def call_item(showing: Showing, number: int, call: ToolCall, status: str) -> dict[str, Any]:
@@ -185,7 +196,7 @@ def response_object(
     error: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """`response`, at any time of its life."""
-    body = showing.request.body
+    body, found = showing.request.body, showing.request.found
     return {
         "id": response_id(showing.request_id),
         "object": "response",
@@ -205,7 +216,7 @@ def response_object(
         "temperature": body.get("temperature"),
         "text": body.get("text") or {"format": {"type": "text"}},
         "tool_choice": body.get("tool_choice") or "auto",
-        "tools": body.get("tools") or [],
+        "tools": [*(() if found is None else found.tools), *(body.get("tools") or ())],
         "top_p": body.get("top_p"),
         "usage": None if usage is None else usage_object(usage),
     }
@@ -218,7 +229,9 @@ def response_id(request_id: str) -> str:
 
 def output_of(choice: Choice, showing: Showing) -> list[dict[str, Any]]:
     """The items of an answer."""
-    output = [reasoning_item(showing, choice.reasoning)] if choice.reasoning else []
+    output = search_items(showing)
+    if choice.reasoning:
+        output.append(reasoning_item(showing, choice.reasoning))
     if choice.text or not choice.tool_calls:
         output.append(message_item(showing, choice.text, "completed"))
     return output + [call_item(showing, number, call, "completed") for number, call in enumerate(choice.tool_calls)]

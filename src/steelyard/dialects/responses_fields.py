@@ -161,6 +161,9 @@ def check_input(items: Any, *, is_whole: bool = True) -> list[str]:
                 raise fault("tool_message_orphan", param=f"{where}.call_id")
         elif kind == "reasoning":
             _check_reasoning(item, where)
+        elif kind == "file_search_call":
+            # what was found then is in the answer that followed
+            continue
         else:
             raise fault("message_invalid", param=where, detail=f" ({where}: unknown type {str(kind)[:50]!r})")
     return media

@@ -13,6 +13,7 @@ from steelyard.dialects.responses_codec import (
     message_item,
     reasoning_item,
     response_object,
+    search_items,
     text_part,
 )
 from steelyard.dialects.sse import frame
@@ -46,9 +47,20 @@ class ResponseWriter:
         if self._number:
             return b""
         response = response_object(self._showing, "in_progress", [])
-        return self._event("response.created", response=response) + self._event(
-            "response.in_progress", response=response
-        )
+        opening = self._event("response.created", response=response)
+        opening += self._event("response.in_progress", response=response)
+        return opening + b"".join([self._searched(item) for item in search_items(self._showing)])
+
+    def _searched(self, item: dict[str, Any]) -> bytes:
+        """A search that is over when the answer begins."""
+        at = {"output_index": len(self._output), "item_id": item["id"]}
+        begun = {**item, "status": "in_progress", "queries": [], "results": None}
+        told = self._event("response.output_item.added", output_index=len(self._output), item=begun)
+        for state in ("in_progress", "searching", "completed"):
+            told += self._event(f"response.file_search_call.{state}", **at)
+        told += self._event("response.output_item.done", output_index=len(self._output), item=item)
+        self._output.append(item)
+        return told
 
     def write(self, pieces: list[Piece]) -> bytes:
         """See `StreamWriter`."""
@@ -90,7 +102,7 @@ class ResponseWriter:
     def _open_message(self) -> bytes:
         added = self._open(SAID, message_item(self._showing, None, "in_progress"))
         at = {"item_id": self._item["id"], "output_index": len(self._output), "content_index": 0}
-        return added + self._event("response.content_part.added", **at, part=text_part(""))
+        return added + self._event("response.content_part.added", **at, part=text_part("", self._showing))
 
     def _open_reasoning(self) -> bytes:
         added = self._open(THOUGHT, reasoning_item(self._showing, ""))
@@ -112,7 +124,9 @@ class ResponseWriter:
         if self._kind == SAID:
             item = message_item(self._showing, self._text, "completed")
             out = self._event("response.output_text.done", **at, content_index=0, text=self._text, logprobs=[])
-            out += self._event("response.content_part.done", **at, content_index=0, part=text_part(self._text))
+            out += self._event(
+                "response.content_part.done", **at, content_index=0, part=text_part(self._text, self._showing)
+            )
         elif self._kind == THOUGHT:
             item = reasoning_item(self._showing, self._text)
             part = {"type": "summary_text", "text": self._text}
@@ -129,7 +143,7 @@ class ResponseWriter:
     def end(self, usage: Usage) -> bytes:
         """See `StreamWriter`."""
         out = self._start()
-        if not self._kind and not self._output:
+        if not self._kind and all(one["type"] == "file_search_call" for one in self._output):
             out += self._open_message()
         out += self._close()
         for number, (call_id, name, arguments) in self._waiting.items():

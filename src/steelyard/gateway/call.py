@@ -7,6 +7,7 @@ from steelyard.base.clock import monotonic, now_us
 from steelyard.base.errors import Fault
 from steelyard.canon.counting import estimate_answer_tokens, estimate_prompt_tokens
 from steelyard.canon.grant import Grant
+from steelyard.canon.knowledge import FoundPassages
 from steelyard.canon.limits import TOKENS
 from steelyard.canon.model import Model, Target
 from steelyard.canon.receipt import ABANDONED, BROKEN, COMPLETED, FAILED, FailedAttempt, Receipt
@@ -42,6 +43,7 @@ class Call:
         "context",
         "failed_attempts",
         "first_at",
+        "found",
         "give_up_at",
         "grant",
         "hold_micros",
@@ -64,6 +66,8 @@ class Call:
         self.client_request_id: str | None = None
         #: The call with the contents of its links in it; None as long as nobody has looked.
         self.body: bytes | None = None
+        #: What knowledge bases had for it; None where none was asked.
+        self.found: FoundPassages | None = None
         #: What was said before, where the call goes on from an earlier one.
         self.context: list[dict[str, Any]] | None = None
         self.grant: Grant

@@ -6,6 +6,8 @@ import logging
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from steelyard.base import ids
 from steelyard.base.clock import monotonic
 from steelyard.base.errors import Fault, fault
@@ -25,6 +27,7 @@ from steelyard.gateway.idempotency import HEADER as IDEMPOTENCY_KEY
 from steelyard.gateway.idempotency import Once, once_of, wants_no_replay
 from steelyard.gateway.inspection import HEADER as INSPECTION_HEADER
 from steelyard.gateway.inspection import Inspection, Inspectors, stages_of, texts_of_request
+from steelyard.gateway.passages import CitingExchange, Passages
 from steelyard.gateway.ports import Audit, Replay, Responses, Sink
 from steelyard.gateway.recording import RecordingExchange
 from steelyard.gateway.relay import Relay
@@ -58,6 +61,7 @@ class Core:
         checker: Checker,
         responses: Responses,
         counter: Counter,
+        passages: Passages,
         contents: Contents,
         *,
         max_body_bytes: int,
@@ -75,6 +79,7 @@ class Core:
         self._responses = responses
         self._counter = counter
         self._contents = contents
+        self._passages = passages
         self._networks = NetworkWatch(audit.saw_network)
         self._inspectors = Inspectors()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -141,10 +146,16 @@ class Core:
         self._networks.saw(grant.key_id, grant.workspace, self.admission.client_of(headers, exchange.client))
         _check_content_type(headers, takes_forms=dialect.takes_forms)
         body = exchange.body if call.body is None else call.body
-        if dialect.takes_links and call.body is None and self._contents.concerns(body):
+        if (
+            dialect.takes_links
+            and call.body is None
+            and (self._contents.concerns(body) or self._passages.concerns(body))
+        ):
             self._spawn(self._put_in(call, grant, exchange, dialect))
             return
         request = dialect.decode(body, headers)
+        if call.found is not None:
+            request = msgspec.structs.replace(request, found=call.found)
         if call.context is not None and dialect.with_context is not None:
             request = dialect.with_context(request, call.context)
         workspace = self.admission.snapshot.workspaces[grant.workspace]
@@ -177,7 +188,14 @@ class Core:
         """What the call refers to is put in; then it is a call like any other."""
         try:
             workspace = self.admission.snapshot.workspaces[grant.workspace]
-            call.body = await self._contents.put_in(workspace, exchange.body, exchange.headers)
+            body = exchange.body
+            if self._contents.concerns(body):
+                body = await self._contents.put_in(workspace, body, exchange.headers)
+            if self._passages.concerns(body):
+                body, call.found = await self._passages.put_in(grant, dialect.api, body)
+                if call.found is not None and dialect.api != "responses":
+                    exchange = CitingExchange(exchange, dialect.api, call.found)
+            call.body = body
             if exchange.is_disconnected:
                 exchange.abort()
                 return

@@ -15,6 +15,7 @@ from steelyard.base.clock import monotonic
 from steelyard.base.errors import Fault, fault
 from steelyard.base.jsondoor import encode
 from steelyard.canon.grant import Grant
+from steelyard.canon.knowledge import FoundPassages, KnowledgeWish
 from steelyard.canon.snapshot import Snapshot
 from steelyard.gateway.admission import Admission
 from steelyard.gateway.allowance import Allowances
@@ -23,7 +24,7 @@ from steelyard.gateway.passage import HEAD_HEADER, Passage, Receive, Send
 from steelyard.gateway.ports import Claim, StoredAnswer
 from steelyard.policy.contents import ContentsAsk, Supplied
 from steelyard.policy.limits import LeaseReply, Wish
-from steelyard.policy.orders import Identified, Order, ShownTask, Submitted
+from steelyard.policy.orders import Answered, Identified, Order, ShownTask, Submitted
 from steelyard.upstream.pool import Answer, ConnectError, Origin, Pool, PoolError, TimedOut
 
 log = logging.getLogger("steelyard.gateway")
@@ -33,6 +34,8 @@ NOTE_ATTEMPTS = 6
 FACE_BACK_S = 3.0
 #: Documents are read by then, and links followed.
 SUPPLY_S = 150.0
+#: Vectors are made by then, and passages put in order.
+PASSAGES_S = 30.0
 #: The face answers a wait for changes after this long at the latest.
 POLL_WAIT_S = 2.0
 #: A query has two minutes.
@@ -198,6 +201,15 @@ class FaceLink:
         if supplied.fault is not None:
             raise supplied.fault.to_fault()
         return supplied.values
+
+    async def find_passages(self, grant: Grant, wish: KnowledgeWish) -> FoundPassages:
+        """See `ports.Knowledge`."""
+        answer = await self._ask("/internal/passages", {"grant": grant, "wish": wish}, timeout_s=PASSAGES_S)
+        told = msgspec.json.decode(answer.body, type=Answered)
+        if told.fault is not None:
+            raise told.fault.to_fault()
+        assert told.found is not None
+        return told.found
 
     async def submit_task(self, order: Order) -> ShownTask:
         """See `ports.TaskQueue`. A failure of the face's own is told as it is."""

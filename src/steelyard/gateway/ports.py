@@ -5,6 +5,7 @@ from typing import Protocol
 import msgspec
 
 from steelyard.canon.grant import Grant
+from steelyard.canon.knowledge import FoundPassages, KnowledgeWish
 from steelyard.canon.receipt import Receipt
 from steelyard.policy.contents import ContentsAsk
 from steelyard.policy.orders import Order, ShownTask
@@ -79,6 +80,18 @@ class KeptAnswers(Protocol):
 
     async def keep(self, scope: str, key: str, data: bytes) -> None:
         """Keeps something, in place of what was kept."""
+        ...
+
+
+class Knowledge(Protocol):
+    """Knowledge bases, to be asked."""
+
+    async def find_passages(self, grant: Grant, wish: KnowledgeWish) -> FoundPassages:
+        """What a call wants of them.
+
+        Raises:
+            Fault: one is not there, or cannot be asked.
+        """
         ...
 
 

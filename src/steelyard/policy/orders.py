@@ -4,6 +4,7 @@ import msgspec
 
 from steelyard.base.errors import Fault, fault
 from steelyard.canon.grant import Grant
+from steelyard.canon.knowledge import FoundPassages
 from steelyard.canon.model import Target
 from steelyard.canon.task import (
     CALLS_LANE,
@@ -95,6 +96,13 @@ class Submitted(msgspec.Struct, frozen=True):
     """What became of an order."""
 
     shown: ShownTask | None = None
+    fault: ToldFault | None = None
+
+
+class Answered(msgspec.Struct, frozen=True):
+    """What knowledge bases had for a call."""
+
+    found: FoundPassages | None = None
     fault: ToldFault | None = None
 
 

@@ -10,15 +10,18 @@ from starlette.routing import Route
 
 from steelyard.base.errors import Fault
 from steelyard.base.jsondoor import encode
+from steelyard.canon.grant import Grant
+from steelyard.canon.knowledge import KnowledgeWish
 from steelyard.control import keys_lookup, minutes, replay, responses, trail
 from steelyard.control.access_keys import AccessKeys
 from steelyard.control.feed import Feed
 from steelyard.control.hygiene import Hygiene
 from steelyard.control.leases import Holding, Leases
 from steelyard.control.records import Records
+from steelyard.knowledge.answering import Answering
 from steelyard.policy.contents import ContentsAsk, Supplied
 from steelyard.policy.limits import Wish
-from steelyard.policy.orders import Identified, Order, Submitted, told
+from steelyard.policy.orders import Answered, Identified, Order, Submitted, told
 from steelyard.tasks.desk import Desk
 from steelyard.tasks.supplier import Supplier
 from steelyard.web.answers import json_answer
@@ -50,6 +53,11 @@ class _KeptResponse(msgspec.Struct):
     items: bytes = b""
 
 
+class _Passages(msgspec.Struct):
+    grant: Grant
+    wish: KnowledgeWish
+
+
 class InternalApi:
     """The handlers."""
 
@@ -62,7 +70,9 @@ class InternalApi:
         hygiene: Hygiene,
         desk: Desk,
         supplier: Supplier,
+        answering: Answering,
     ) -> None:
+        self._answering = answering
         self._database = records
         self._access_keys = access_keys
         self._supplier = supplier
@@ -91,6 +101,7 @@ class InternalApi:
             "/internal/responses/find": self.find_items,
             "/internal/responses/keep": self.keep_response,
             "/internal/contents": self.contents,
+            "/internal/passages": self.passages,
             "/internal/tasks/submit": self.submit_task,
             "/internal/tasks/wait": self.wait_task,
             "/internal/tasks/withdraw": self.withdraw_task,
@@ -203,6 +214,13 @@ class InternalApi:
         except Fault as failure:
             return json_answer(Supplied(fault=told(failure)))
         return json_answer(Supplied(values))
+
+    async def passages(self, request: Request) -> Response:
+        asked = msgspec.json.decode(await request.body(), type=_Passages)
+        try:
+            return json_answer(Answered(await self._answering.find(asked.grant, asked.wish)))
+        except Fault as failure:
+            return json_answer(Answered(fault=told(failure)))
 
     async def submit_task(self, request: Request) -> Response:
         order = msgspec.json.decode(await request.body(), type=Order)
