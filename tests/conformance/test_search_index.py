@@ -13,9 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from postgres import fresh_postgres
 from steelyard.knowledge.blocks import Place
 from steelyard.knowledge.embedded_index import EmbeddedIndex
 from steelyard.knowledge.index import IndexedChunk, SearchIndex, Wish, fuse
+from steelyard.knowledge.postgres_index import open_postgres_index
 
 TEXTS = {
     "limits": "限流：超过每分钟请求数时返回 429，请稍后再试。",
@@ -36,16 +38,30 @@ def chunk(name: str, number: int = 0, **fields: object) -> IndexedChunk:
     return IndexedChunk(**{**values, **fields})  # type: ignore[arg-type]
 
 
+@pytest.fixture(params=["embedded", "postgresql"])
+async def bare(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SearchIndex]:
+    """An empty index of each kind."""
+    if request.param == "embedded":
+        made: SearchIndex = EmbeddedIndex(tmp_path / "knowledge.db")
+        yield made
+        made.close()
+        return
+    database = await fresh_postgres(request.getfixturevalue("postgres_url"), tmp_path)
+    opened = await open_postgres_index(database)
+    assert opened is not None
+    yield opened
+    await database.close()
+
+
 @pytest.fixture
-async def index(tmp_path: Path) -> AsyncIterator[SearchIndex]:
-    made = EmbeddedIndex(tmp_path / "knowledge.db")
+async def index(bare: SearchIndex) -> SearchIndex:
+    made = bare
     chunks = [
         chunk(name, number, metadata={"lang": "zh" if name in ("limits", "qwen", "bill") else "en"})
         for number, name in enumerate(TEXTS)
     ]
     await made.put_document("base", "d", chunks, {"small": [vector(number) for number in range(len(TEXTS))]})
-    yield made
-    made.close()
+    return made
 
 
 async def names(index: SearchIndex, base: str = "base", **wish: object) -> list[str]:
@@ -156,6 +172,33 @@ async def test_pages(index: SearchIndex) -> None:
     assert ([one.number for one in found], total) == ([2, 3], 5)
 
 
+async def test_vectors_are_found_again(index: SearchIndex) -> None:
+    """By the text that they were made of, and in samples; every owner is told."""
+    found = await index.find_vectors("base", "d")
+    assert set(found) == {"small"}
+    assert np.allclose(found["small"][TEXTS["qwen"]], vector(2), atol=1e-5)
+    assert await index.find_vectors("base", "none") == {}
+    sampled = await index.sample("base", 3)
+    assert len(sampled) == 3
+    assert all(len(vectors["small"]) == 8 for _, vectors in sampled)
+    assert await index.sample("other", 3) == []
+    assert await index.list_owners() == [("base", "d")]
+    one = await index.find_chunk("base", "c_bill")
+    assert one is not None
+    assert one.text == TEXTS["bill"]
+    assert await index.find_chunk("other", "c_bill") is None
+
+
+async def test_likeness_of_what_words_have_found(index: SearchIndex) -> None:
+    """However far it lies from the question in the vectors' list."""
+    many = [chunk(f"m{number}", number, document="many", text=f"filler {number}") for number in range(300)]
+    await index.put_document("base", "many", many, {"small": [vector(0)] * 300})
+    hits = await index.search("base", Wish(text="账单", vectors={"small": vector(0)}, limit=300))
+    bill = next(one for one in hits if one.chunk.id == "c_bill")
+    assert bill.ranks["text"] == 1
+    assert bill.likeness["small"] == pytest.approx(float(np.dot(vector(4), vector(0))), abs=1e-4)
+
+
 async def test_readers_see_whole_documents(index: SearchIndex) -> None:
     """While one is put again and again: all of its chunks of one time, never some of two."""
     stop = False
@@ -184,6 +227,7 @@ KILLED = """
 import asyncio, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
+from postgres import fresh_postgres
 from steelyard.knowledge.embedded_index import EmbeddedIndex
 from steelyard.knowledge.index import IndexedChunk
 async def main():

@@ -89,6 +89,8 @@ FAULTY = [
     ("[monitor.targets.a]\nurl = 'ftp://x'\n", "monitor.targets.a.url must begin with http"),
     ("[monitor.targets.a]\nurl = 'http://x'\nlabels = {job = 'x'}\n", "monitor.targets.a.labels: 'job' cannot be set"),
     ("[monitor.targets.a]\nurl = 'http://x'\ntimeout_s = 0\n", "monitor.targets.a.timeout_s must lie in"),
+    ("[knowledge]\nindex = 'database'\n", "knowledge.index = 'database' needs PostgreSQL"),
+    ("[knowledge]\nindex = 'elsewhere'\n", "knowledge.index"),
     ("[objects]\nurl = 'ftp://b'\n", "objects.url must begin with file:// or s3://"),
     (
         "[providers.a]\nbase_url = 'http://x/v1'\napi_key = 'env:STEELYARD_TEST_UNSET'\n",

@@ -1,8 +1,10 @@
 """Parts that knowledge bases need, in the face and in workers: the search index, what reads documents, what asks models."""
 
+import logging
 from pathlib import Path
 
 from steelyard.assembly.media import READER_SLOTS
+from steelyard.base.errors import SetupFault
 from steelyard.canon.model import Model
 from steelyard.canon.task import INGESTION, PARSING
 from steelyard.config import Settings
@@ -15,6 +17,7 @@ from steelyard.knowledge.index import SearchIndex
 from steelyard.knowledge.ingestion import IngestionRunner, ParsingRunner
 from steelyard.knowledge.leases import Leases
 from steelyard.knowledge.models import Models
+from steelyard.knowledge.postgres_index import open_postgres_index
 from steelyard.knowledge.reader import Reader
 from steelyard.knowledge.reading import Reading
 from steelyard.knowledge.retrieval import Retriever
@@ -33,11 +36,30 @@ from steelyard.web.indices_api import IndicesApi
 from steelyard.web.knowledge_api import KnowledgeApi
 from steelyard.web.vector_stores_api import VectorStoresApi
 
+log = logging.getLogger("steelyard.knowledge")
+
 INDEX_FILE = "knowledge.db"
 
 
-async def open_index(settings: Settings, _database: Database) -> SearchIndex:
-    """The search index of this installation."""
+async def open_index(settings: Settings, database: Database) -> SearchIndex:
+    """The search index of this installation.
+
+    Raises:
+        SetupFault: it is to be in the database, and that has no pgvector.
+    """
+    if settings.knowledge.index != "embedded" and not database.is_sqlite:
+        opened = await open_postgres_index(database)
+        if opened is not None:
+            return opened
+        told = "The database has no pgvector, and may not get it: `CREATE EXTENSION vector` as its owner."
+        if settings.knowledge.index == "database":
+            raise SetupFault(f"[knowledge] index: {told}")
+        log.warning(
+            "%s Chunks are indexed in %s/%s; several machines would not share them.",
+            told,
+            settings.data_dir,
+            INDEX_FILE,
+        )
     return EmbeddedIndex(Path(settings.data_dir) / INDEX_FILE)
 
 

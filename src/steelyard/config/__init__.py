@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from types import UnionType
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import msgspec
 
@@ -60,6 +60,13 @@ class Quota(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     free_tokens: int = 1_000_000
     #: Whether their end is the end of priced calls; else calls go on and are charged.
     stop_when_exhausted: bool = False
+
+
+class KnowledgeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[knowledge]"""
+
+    #: Where chunks are indexed: a file in the data directory, the database (PostgreSQL with pgvector), or `auto`: the database where it can.
+    index: Literal["auto", "embedded", "database"] = "auto"
 
 
 class Diffusion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -216,6 +223,7 @@ class Settings(msgspec.Struct, frozen=True):
     database: DatabaseSettings = DatabaseSettings()
     limits: Limits = Limits()
     quota: Quota = Quota()
+    knowledge: KnowledgeSettings = KnowledgeSettings()
     engines: Engines = Engines()
     objects: Objects = Objects()
     outbound: Outbound = Outbound()
@@ -257,6 +265,7 @@ _SECTIONS: dict[str, type[msgspec.Struct]] = {
     "database": DatabaseSettings,
     "limits": Limits,
     "quota": Quota,
+    "knowledge": KnowledgeSettings,
     "engines": Engines,
     "objects": Objects,
     "outbound": Outbound,
@@ -414,6 +423,8 @@ def _cross_check(settings: Settings) -> list[str]:
     server = settings.server
     if not 0 <= server.port <= 65535:
         faults.append("server.port must lie in 0 to 65535")
+    if settings.knowledge.index == "database" and settings.database.url.startswith("sqlite"):
+        faults.append("knowledge.index = 'database' needs PostgreSQL in database.url")
     if not 1 <= server.workers <= 64:
         faults.append("server.workers must lie in 1 to 64")
     if not 1024 <= server.max_body_bytes <= 64 * 1024 * 1024:
