@@ -45,7 +45,7 @@ def check(served: Served) -> None:
         if told["status"] == "completed":
             break
         time.sleep(0.1)
-    assert told["file_counts"]["completed"] == 2
+    assert told["file_counts"]["completed"] == 2, ask("GET", f"/v1/vector_stores/{store}/files")
 
     def first(query: str) -> str:
         return ask("POST", f"/v1/vector_stores/{store}/search", {"query": query})["data"][0]["filename"]

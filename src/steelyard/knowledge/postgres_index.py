@@ -21,6 +21,8 @@ TEXT_LIST = "text"
 PORTION = 500
 #: Neighbours that the graph is searched for: 100 finds 996 of 1,000 of the nearest.
 EF_SEARCH = 200
+#: pgvector's graphs take no longer vectors.
+MAX_GRAPH_DIMENSIONS = 2000
 _LOCK = 8092
 _SCHEMA = (
     "CREATE EXTENSION IF NOT EXISTS vector",
@@ -65,17 +67,38 @@ class PostgresIndex:
         self, base: str, document: str, chunks: Sequence[IndexedChunk], vectors: Mapping[str, Sequence[Sequence[float]]]
     ) -> None:
         """See `index.SearchIndex`."""
+        tables = await self._tables({space: len(rows[0]) for space, rows in vectors.items() if len(rows)})
         async with self._database.write() as connection:
             await _lock_document(connection, base, document)
             await _delete(connection, "base = :base AND document = :document", base=base, document=document)
-            await _insert(connection, base, chunks, vectors)
+            await _insert(connection, base, chunks, vectors, tables)
 
     async def put_chunk(self, base: str, chunk: IndexedChunk, vectors: Mapping[str, Sequence[float]]) -> None:
         """See `index.SearchIndex`."""
+        tables = await self._tables({space: len(vector) for space, vector in vectors.items()})
         async with self._database.write() as connection:
             await _lock_document(connection, base, chunk.document)
             await _delete(connection, "base = :base AND id = :id", base=base, id=chunk.id)
-            await _insert(connection, base, [chunk], {name: [vector] for name, vector in vectors.items()})
+            await _insert(connection, base, [chunk], {name: [vector] for name, vector in vectors.items()}, tables)
+
+    async def _tables(self, dimensions: dict[str, int]) -> dict[str, int]:
+        """The numbers of vector spaces' tables. New ones are made by themselves: beside other writes their locks would cross.
+
+        Raises:
+            ValueError: vectors are of another length than their space's.
+        """
+        async with self._database.read() as connection:
+            known = await _spaces(connection)
+        if dimensions.keys() - known.keys():
+            async with self._database.write() as connection:
+                await connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
+                for space, length in dimensions.items():
+                    await _make_table(connection, space, length)
+                known = await _spaces(connection)
+        for space, length in dimensions.items():
+            if known[space][0] != length:
+                raise ValueError(f"vectors of {space} have {known[space][0]} dimensions, not {length}")
+        return {space: known[space][1] for space in dimensions}
 
     async def delete_document(self, base: str, document: str) -> int:
         """See `index.SearchIndex`."""
@@ -219,38 +242,28 @@ async def _spaces(connection: AsyncConnection) -> dict[str, tuple[int, int]]:
     return {row.name: (row.dimensions, row.number) for row in rows}
 
 
-async def _table(connection: AsyncConnection, space: str, dimensions: int) -> int:
-    """The number of a vector space's table, made where it is new.
-
-    Raises:
-        ValueError: its vectors are of another length.
-    """
+async def _make_table(connection: AsyncConnection, space: str, dimensions: int) -> None:
+    """The table of a vector space, where it is new."""
     known = await _spaces(connection)
-    if space not in known:
-        await connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
-        known = await _spaces(connection)
-    if space not in known:
-        number = len(known) + 1
-        known[space] = (dimensions, number)
-        await connection.execute(
-            text("INSERT INTO search_space VALUES (:name, :dimensions, :number)"),
-            {"name": space, "dimensions": dimensions, "number": number},
+    if space in known:
+        return
+    number = len(known) + 1
+    await connection.execute(
+        text("INSERT INTO search_space VALUES (:name, :dimensions, :number)"),
+        {"name": space, "dimensions": dimensions, "number": number},
+    )
+    await connection.execute(
+        text(
+            f"CREATE TABLE search_vector_{number} (row BIGINT PRIMARY KEY REFERENCES search_chunk (row) ON DELETE CASCADE, "
+            f"base TEXT NOT NULL, embedding vector({dimensions}) NOT NULL)"
         )
+    )
+    await connection.execute(text(f"CREATE INDEX ON search_vector_{number} (base)"))
+    if dimensions <= MAX_GRAPH_DIMENSIONS:
+        # longer ones are searched exactly
         await connection.execute(
-            text(
-                f"CREATE TABLE search_vector_{number} (row BIGINT PRIMARY KEY REFERENCES search_chunk (row) ON DELETE CASCADE, "
-                f"base TEXT NOT NULL, embedding vector({dimensions}) NOT NULL)"
-            )
+            text(f"CREATE INDEX ON search_vector_{number} USING hnsw (embedding vector_cosine_ops)")
         )
-        await connection.execute(text(f"CREATE INDEX ON search_vector_{number} (base)"))
-        if dimensions <= 2000:
-            # longer ones are searched exactly: the graph takes no more
-            await connection.execute(
-                text(f"CREATE INDEX ON search_vector_{number} USING hnsw (embedding vector_cosine_ops)")
-            )
-    if known[space][0] != dimensions:
-        raise ValueError(f"vectors of {space} have {known[space][0]} dimensions, not {dimensions}")
-    return known[space][1]
 
 
 def _pack(vector: Sequence[float]) -> str:
@@ -267,8 +280,8 @@ async def _insert(
     base: str,
     chunks: Sequence[IndexedChunk],
     vectors: Mapping[str, Sequence[Sequence[float]]],
+    tables: Mapping[str, int],
 ) -> None:
-    tables = {space: await _table(connection, space, len(rows[0])) for space, rows in vectors.items() if len(rows)}
     for start in range(0, len(chunks), PORTION):
         portion = chunks[start : start + PORTION]
         values = [
