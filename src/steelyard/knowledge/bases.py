@@ -168,9 +168,10 @@ class Bases:
             Fault: `knowledge_base_not_found`.
         """
         base = await self.get(workspace, base_id)
+        # the index first: what is killed between the two is deleted again, and nothing is found of a base that is gone
+        await self._index.drop_base(base.id)
         async with self._database.write() as connection:
             await knowledge.delete_base(connection, base.id)
-        await self._index.drop_base(base.id)
 
     # jobs
 
@@ -291,10 +292,10 @@ class Bases:
         """Takes documents out of a base; those that were in it."""
         removed = []
         for document_id in document_ids:
+            await self._index.delete_document(base.id, document_id)
             async with self._database.write() as connection:
                 is_removed = await knowledge.delete_base_document(connection, base.id, document_id)
             if is_removed:
-                await self._index.delete_document(base.id, document_id)
                 removed.append(document_id)
         return removed
 
@@ -318,6 +319,7 @@ class Bases:
             document=document_id,
             number=count,
             text=text,
+            name=document.name,
             title=title or document.name.rpartition(".")[0] or document.name,
             metadata=metadata or {},
         )

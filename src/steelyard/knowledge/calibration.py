@@ -6,6 +6,7 @@ base; of a small base the sample says little, and the usual levels count in.
 """
 
 import math
+import re
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,10 +15,12 @@ from typing import Any
 import numpy as np
 
 from steelyard.base.clock import monotonic
-from steelyard.engines.vectors import shared_words
+from steelyard.engines.vectors import words_of
 from steelyard.knowledge.index import Hit, SearchIndex, indexed_text
 from steelyard.knowledge.models import FIRST_VIEW, SECOND_VIEW
 from steelyard.knowledge.words import is_han
+
+_LATIN_WORD = re.compile(r"[a-z0-9]+")
 
 SAMPLE = 256
 #: As many passages the usual levels count for.
@@ -30,8 +33,9 @@ _USUAL = {
     FIRST_VIEW: {True: (0.803, 0.037), False: (0.745, 0.024)},
     SECOND_VIEW: {True: (0.05, 0.083), False: (0.035, 0.071)},
 }
-#: What counts how much: the first view, the second, the shared words.
-_WEIGHTS = (1.4, 1.0, 1.5)
+#: What counts how much: the views, and the shared words.
+WEIGHTS = {FIRST_VIEW: 1.4, SECOND_VIEW: 1.0}
+_WORDS_WEIGHT = 1.5
 #: At this sum a passage may or may not be an answer.
 _MIDDLE = 5.0
 
@@ -96,12 +100,47 @@ def _level(rows: Any, vector: Sequence[float], usual: tuple[float, float]) -> tu
     return joint, math.sqrt(squares / (count + PRIOR))
 
 
-def score_of(hit: Hit, question: str, levels: Levels) -> float:
-    """How well a passage fits, 0 to 1: both views above their levels, and the words that it shares with the question."""
-    text = indexed_text(hit.chunk)
-    script = is_han(hit.chunk.text)
-    total = _WEIGHTS[2] * shared_words(question, text)
-    for space, weight in ((FIRST_VIEW, _WEIGHTS[0]), (SECOND_VIEW, _WEIGHTS[1])):
+def score_hits(hits: Sequence[Hit], question: str, levels: Levels, limit: int) -> list[float]:
+    """How well each passage fits, 0 to 1: both views above their levels, and the words that it shares with the question.
+
+    Words are looked at only where they can bring a passage among the first `limit`; the others are told without them.
+    """
+    views = [_views(hit, levels) for hit in hits]
+    least = sorted(views, reverse=True)[min(limit, len(views)) - 1] - _WORDS_WEIGHT if views else 0.0
+    words = _Words(question)
+    return [
+        _share(view + _WORDS_WEIGHT * words.shared_with(indexed_text(hit.chunk)) if view >= least else view)
+        for hit, view in zip(hits, views, strict=True)
+    ]
+
+
+class _Words:
+    """A question's words, looked for in many passages: the embedded rerank model's measure, without taking every passage apart."""
+
+    def __init__(self, question: str) -> None:
+        weights = {word: math.sqrt(len(word)) for word in words_of(question)}
+        self._whole = sum(weights.values()) or 1.0
+        self._latin = {word: weight for word, weight in weights.items() if word.isascii()}
+        self._han = [(word, weight) for word, weight in weights.items() if not word.isascii()]
+
+    def shared_with(self, text: str) -> float:
+        """How much of them a passage has, long ones counting more: 0 to 1."""
+        lowered = text.lower()
+        found = sum(weight for word, weight in self._han if word in lowered)
+        if self._latin:
+            there = set(_LATIN_WORD.findall(lowered))
+            found += sum(weight for word, weight in self._latin.items() if word in there)
+        return found / self._whole
+
+
+def _views(hit: Hit, levels: Levels) -> float:
+    script = hit.is_han
+    total = 0.0
+    for space, weight in WEIGHTS.items():
         mean, spread = levels[space, script]
         total += weight * (hit.likeness.get(space, mean) - mean) / spread
+    return total
+
+
+def _share(total: float) -> float:
     return 1.0 / (1.0 + math.exp(min(_MIDDLE - total, 60.0)))

@@ -234,16 +234,17 @@ class Documents:
             Fault: `document_not_found`.
         """
         document = await self.get(workspace, document_id)
-        async with self._database.write() as connection:
+        async with self._database.read() as connection:
             bases = await knowledge.list_bases_of(connection, workspace, document_id)
+        # the index first: what is killed between the two is deleted again, and nothing is found of a document that is gone
+        for base_id in bases:
+            await self._index.delete_document(base_id, document_id)
+        async with self._database.write() as connection:
             await knowledge.delete_document(connection, document_id)
             if document.category_id != FILES_CATEGORY:
                 await records.delete_object(connection, document.object_id)
             if document.blocks_id:
                 await records.delete_object(connection, document.blocks_id)
-        # whoever searches now does not see it any more, whether or not its chunks are gone yet
-        for base_id in bases:
-            await self._index.delete_document(base_id, document_id)
 
     async def forget_file(self, workspace: str, file_id: str) -> None:
         """A file is gone: so is its document."""

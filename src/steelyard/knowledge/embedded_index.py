@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,7 +14,8 @@ import numpy as np
 import sqlite_vec
 
 from steelyard.knowledge.index import Hit, IndexedChunk, Wish, fuse, indexed_text, pick_depth
-from steelyard.knowledge.words import cut_words, query_words
+from steelyard.knowledge.vector_cache import Matrix, VectorCache, best_of
+from steelyard.knowledge.words import cut_words, is_han, query_words
 
 T = TypeVar("T")
 
@@ -21,15 +23,26 @@ BUSY_MS = 10_000
 READERS = 2
 #: sqlite-vec gives no more at once.
 MAX_NEIGHBOURS = 4096
+#: What lies deeper in one list of all spaces hardly ever comes first.
+BLENDED_DEPTH = 40
+#: Where filters leave little, it is looked no further.
+MAX_LOOKED_AT = 1 << 20
 PORTION = 500
-TEXT_LIST = "text"
+#: The file is looked at in place of being copied.
+MMAP_BYTES = 1 << 32
+#: Bases of fewer chunks are sought through in the file; larger ones in memory, of which so much is used.
+CACHED_FROM = 200
+CACHE_BYTES = 512 * 1024 * 1024
+TEXT_LIST, VIEWS_LIST = "text", "views"
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS chunk (
-    row INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, base TEXT NOT NULL, document TEXT NOT NULL, number INTEGER NOT NULL,
-    is_enabled INTEGER NOT NULL, metadata TEXT NOT NULL, data BLOB NOT NULL
+    row INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, base TEXT NOT NULL, document TEXT NOT NULL, number INTEGER NOT NULL,
+    is_enabled INTEGER NOT NULL, is_han INTEGER NOT NULL, metadata TEXT NOT NULL, data BLOB NOT NULL
 );
 CREATE INDEX IF NOT EXISTS chunk_place ON chunk (base, document, number);
-CREATE VIRTUAL TABLE IF NOT EXISTS words USING fts5(base, said, content='', contentless_delete=1, tokenize='unicode61');
+CREATE INDEX IF NOT EXISTS chunk_row ON chunk (base, row);
+CREATE TABLE IF NOT EXISTS state (base TEXT PRIMARY KEY, chunks INTEGER NOT NULL, deletions INTEGER NOT NULL);
+CREATE VIRTUAL TABLE IF NOT EXISTS words USING fts5(said, content='', contentless_delete=1, tokenize='unicode61');
 CREATE TABLE IF NOT EXISTS space (name TEXT PRIMARY KEY, dimensions INTEGER NOT NULL, number INTEGER NOT NULL);
 """
 _encode = msgspec.msgpack.Encoder().encode
@@ -39,7 +52,8 @@ _decode = msgspec.msgpack.Decoder(IndexedChunk).decode
 class EmbeddedIndex:
     """Implements `index.SearchIndex`. One thread writes, some read; readers see whole transactions."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, cache_bytes: int = CACHE_BYTES) -> None:
+        self._cache = VectorCache(cache_bytes)
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._path = path
         self._writing = ThreadPoolExecutor(1, thread_name_prefix="index-write")
@@ -59,6 +73,7 @@ class EmbeddedIndex:
         connection.enable_load_extension(False)
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
+        connection.execute(f"PRAGMA mmap_size={MMAP_BYTES}")
         return connection
 
     async def _write(self, work: Callable[[apsw.Connection], T]) -> T:
@@ -205,7 +220,7 @@ class EmbeddedIndex:
 
     async def search(self, base: str, wish: Wish) -> list[Hit]:
         """See `index.SearchIndex`."""
-        return await self._read(lambda connection: _search(connection, base, wish))
+        return await self._read(lambda connection: _Search(connection, self._cache, base, wish).run())
 
     def close(self) -> None:
         """Waits for what is under way, and lets go of the file."""
@@ -216,7 +231,8 @@ class EmbeddedIndex:
 
 
 def _chunk(data: bytes, is_enabled: int) -> IndexedChunk:
-    return msgspec.structs.replace(_decode(data), is_enabled=bool(is_enabled))
+    chunk = _decode(data)
+    return chunk if chunk.is_enabled == is_enabled else msgspec.structs.replace(chunk, is_enabled=bool(is_enabled))
 
 
 def _spaces(connection: apsw.Connection) -> dict[str, tuple[int, int]]:
@@ -270,15 +286,21 @@ def _insert(
         chunk.document,
         chunk.number,
         int(chunk.is_enabled),
+        int(is_han(chunk.text)),
         json.dumps(chunk.metadata),
         _encode(chunk),
     )
     connection.execute(
-        "INSERT INTO chunk (id, base, document, number, is_enabled, metadata, data) VALUES (?, ?, ?, ?, ?, ?, ?)", row
+        "INSERT INTO chunk (id, base, document, number, is_enabled, is_han, metadata, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        row,
     )
     number = connection.last_insert_rowid()
-    words = " ".join(cut_words(indexed_text(chunk)))
-    connection.execute("INSERT INTO words (rowid, base, said) VALUES (?, ?, ?)", (number, _base_word(base), words))
+    connection.execute(
+        "INSERT INTO state VALUES (?, 1, 0) ON CONFLICT (base) DO UPDATE SET chunks = chunks + 1", (base,)
+    )
+    mark = _base_mark(base)
+    words = " ".join(mark + word for word in cut_words(indexed_text(chunk)))
+    connection.execute("INSERT INTO words (rowid, said) VALUES (?, ?)", (number, words))
     for space, vector in vectors.items():
         table = _table(connection, space, len(vector))
         connection.execute(
@@ -286,13 +308,19 @@ def _insert(
         )
 
 
-def _base_word(base: str) -> str:
-    """A base's name as one word of the text index."""
-    return "b" + base.encode().hex()
+def _base_mark(base: str) -> str:
+    """What a base's words begin with in the text index: how rare they are is then a matter of the base, and others cost it nothing."""
+    return f"b{sha256(base.encode()).hexdigest()[:12]}x"
 
 
 def _delete(connection: apsw.Connection, where: str, values: tuple[Any, ...]) -> int:
-    rows = [number for (number,) in connection.execute(f"SELECT row FROM chunk WHERE {where}", values)]
+    found: Any = connection.execute(f"SELECT row, base FROM chunk WHERE {where}", values).fetchall()
+    rows = [row for row, _ in found]
+    for base in {base for _, base in found}:
+        connection.execute(
+            "UPDATE state SET chunks = chunks - ?, deletions = deletions + 1 WHERE base = ?",
+            (sum(one == base for _, one in found), base),
+        )
     tables = [f"vectors_{number}" for _, number in _spaces(connection).values()]
     for start in range(0, len(rows), PORTION):
         some = json.dumps(rows[start : start + PORTION])
@@ -301,39 +329,6 @@ def _delete(connection: apsw.Connection, where: str, values: tuple[Any, ...]) ->
         for table in tables:
             connection.execute(f"DELETE FROM {table} WHERE rowid IN (SELECT value FROM json_each(?))", (some,))
     return len(rows)
-
-
-def _search(connection: apsw.Connection, base: str, wish: Wish) -> list[Hit]:
-    depth = pick_depth(wish.limit)
-    dense_depth, text_depth = wish.dense_depth or depth, wish.text_depth or depth
-    lists: dict[str, list[int]] = {}
-    likeness: dict[int, dict[str, float]] = {}
-    known = _spaces(connection)
-    for space, vector in wish.vectors.items():
-        if space in known:
-            found = _nearest(connection, f"vectors_{known[space][1]}", base, vector, wish, dense_depth)
-            lists[space] = [row for row, _ in found]
-            for row, distance in found:
-                likeness.setdefault(row, {})[space] = 1 - distance
-    words = query_words(wish.text)
-    if words:
-        lists[TEXT_LIST] = _by_words(connection, base, words, wish, text_depth)
-    fused = fuse({name: [str(row) for row in rows] for name, rows in lists.items()}, wish.limit)
-    rows = json.dumps([int(row) for row, _, _ in fused])
-    for space, vector in wish.vectors.items():
-        if space in known:
-            # those that the words alone have found are alike or not all the same
-            lacking = [int(row) for row, _, _ in fused if space not in likeness.get(int(row), {})]
-            for row, distance in _distances(connection, f"vectors_{known[space][1]}", vector, lacking):
-                likeness.setdefault(row, {})[space] = 1 - distance
-    found_rows = connection.execute(
-        "SELECT row, data, is_enabled FROM chunk WHERE row IN (SELECT value FROM json_each(?))", (rows,)
-    )
-    chunks = {row: _chunk(data, is_enabled) for row, data, is_enabled in found_rows}
-    return [
-        Hit(chunk=chunks[int(row)], score=score, ranks=ranks, likeness=likeness.get(int(row), {}))
-        for row, score, ranks in fused
-    ]
 
 
 def _conditions(wish: Wish) -> tuple[str, list[Any]]:
@@ -348,47 +343,163 @@ def _conditions(wish: Wish) -> tuple[str, list[Any]]:
     return " AND ".join(parts), values
 
 
-def _nearest(
-    connection: apsw.Connection, table: str, base: str, vector: Sequence[float], wish: Wish, depth: int
-) -> list[tuple[int, float]]:
-    """The nearest that may be found: as many are looked at as it takes."""
-    where, values = _conditions(wish)
-    count = depth
-    while True:
-        near = connection.execute(
-            f"SELECT rowid, distance FROM {table} WHERE embedding MATCH ? AND k = ? AND base = ? ORDER BY distance",
-            (_pack(vector), min(count, MAX_NEIGHBOURS), base),
-        ).fetchall()
-        rows = json.dumps([row for row, _ in near])
-        kept = connection.execute(
-            f"SELECT row FROM chunk WHERE row IN (SELECT value FROM json_each(?)) AND {where}",
-            (rows, *values),
+class _Search:
+    """One question to one base, within one read transaction."""
+
+    def __init__(self, connection: apsw.Connection, cache: VectorCache, base: str, wish: Wish) -> None:
+        self._connection = connection
+        self._cache = cache
+        self._base = base
+        self._wish = wish
+        self._where, self._values = _conditions(wish)
+
+    def run(self) -> list[Hit]:
+        """The best first."""
+        wish = self._wish
+        depth = pick_depth(wish.limit)
+        lists: dict[str, list[int]] = {}
+        likeness: dict[int, dict[str, float]] = {}
+        state: Any = self._connection.execute(
+            "SELECT chunks, deletions FROM state WHERE base = ?", (self._base,)
+        ).fetchone()
+        if state is None or not state[0]:
+            return []
+        known = _spaces(self._connection)
+        spaces = [space for space in wish.vectors if space in known]
+        matrices = {space: self._matrix(space, *known[space], *state) for space in spaces}
+        dense_depth, text_depth = wish.dense_depth or depth, wish.text_depth or depth
+        blended = self._blended(matrices, min(dense_depth, BLENDED_DEPTH)) if wish.levels else None
+        if blended is not None:
+            lists[VIEWS_LIST] = blended
+            text_depth = min(text_depth, BLENDED_DEPTH)
+        for space in spaces if blended is None else ():
+            found = self._nearest(known[space][1], matrices[space], wish.vectors[space], dense_depth)
+            lists[space] = [row for row, _ in found]
+            for row, value in found:
+                likeness.setdefault(row, {})[space] = value
+        words = query_words(wish.text)
+        if words:
+            lists[TEXT_LIST] = self._by_words(words, text_depth)
+        fused = fuse(lists, wish.limit)
+        rows = [row for row, _, _ in fused]
+        for space, matrix in matrices.items():
+            # those that the words alone have found are alike or not all the same
+            lacking = [row for row in rows if space not in likeness.get(row, {})]
+            for row, value in self._likeness(known[space][1], matrix, wish.vectors[space], lacking).items():
+                likeness.setdefault(row, {})[space] = value
+        chunks = self._chunks(rows)
+        return [
+            Hit(chunk=chunks[row][0], score=score, ranks=ranks, likeness=likeness.get(row, {}), is_han=chunks[row][1])
+            for row, score, ranks in fused
+        ]
+
+    def _matrix(self, space: str, dimensions: int, number: int, chunks: int, deletions: int) -> Matrix | None:
+        """The base's vectors in memory; None where it is small, or too large for that."""
+        if chunks < CACHED_FROM or not self._cache.fits(chunks, dimensions):
+            return None
+        newest: Any = self._connection.execute(
+            "SELECT row FROM chunk WHERE base = ? ORDER BY row DESC LIMIT 1", (self._base,)
+        ).get
+
+        def load(after: int) -> tuple[list[int], list[bool], list[bytes]]:
+            scripts: Any = dict(
+                self._connection.execute(
+                    "SELECT row, is_han FROM chunk WHERE base = ? AND row > ?", (self._base, after)
+                )
+            )
+            if after:
+                found: Any = self._connection.execute(
+                    f"SELECT rowid, embedding FROM vectors_{number} WHERE rowid IN (SELECT value FROM json_each(?))",
+                    (json.dumps(list(scripts)),),
+                ).fetchall()
+            else:
+                found = self._connection.execute(
+                    f"SELECT rowid, embedding FROM vectors_{number} WHERE base = ?", (self._base,)
+                ).fetchall()
+            found.sort()
+            return [row for row, _ in found], [bool(scripts.get(row)) for row, _ in found], [data for _, data in found]
+
+        return self._cache.find(self._base, space, deletions, int(newest), load)
+
+    def _blended(self, matrices: Mapping[str, Matrix | None], depth: int) -> list[int] | None:
+        """The nearest in all spaces together; None where a space is not in memory, or has other chunks than the others."""
+        wish = self._wish
+        kept = [one for one in matrices.values() if one is not None]
+        if len(kept) < len(wish.vectors) or any(not np.array_equal(one.rows, kept[0].rows) for one in kept[1:]):
+            return None
+        total = sum(
+            one.above(wish.vectors[space], wish.weights[space], wish.levels[space, False], wish.levels[space, True])
+            for space, one in zip(matrices, kept, strict=True)
         )
-        open_rows = {row for (row,) in kept}
-        found: list[tuple[int, float]] = [one for one in near if one[0] in open_rows]  # type: ignore[misc]
-        if len(found) >= depth or len(near) < count or count >= MAX_NEIGHBOURS:
-            return found[:depth]
-        count *= 4
+        return [row for row, _ in self._first_open(lambda count: best_of(kept[0].rows, total, count), depth)]
 
+    def _nearest(
+        self, number: int, matrix: Matrix | None, vector: Sequence[float], depth: int
+    ) -> list[tuple[int, float]]:
+        """The nearest that may be found."""
+        if matrix is None:
+            return self._first_open(
+                lambda count: self._nearest_in_file(number, vector, min(count, MAX_NEIGHBOURS)), depth
+            )
+        likeness = matrix.likeness(vector)
+        return self._first_open(lambda count: best_of(matrix.rows, likeness, count), depth)
 
-def _distances(
-    connection: apsw.Connection, table: str, vector: Sequence[float], rows: list[int]
-) -> list[tuple[int, float]]:
-    if not rows:
-        return []
-    found = connection.execute(
-        f"SELECT rowid, vec_distance_cosine(embedding, ?) FROM {table} WHERE rowid IN (SELECT value FROM json_each(?))",
-        (_pack(vector), json.dumps(rows)),
-    )
-    return found.fetchall()  # type: ignore[return-value]
+    def _first_open(self, look: Callable[[int], list[tuple[int, float]]], depth: int) -> list[tuple[int, float]]:
+        """The first that may be found: as many are looked at as it takes."""
+        count = depth
+        while True:
+            near = look(count)
+            open_rows = self._open([row for row, _ in near])
+            found = [one for one in near if one[0] in open_rows]
+            if len(found) >= depth or len(near) < count or count >= MAX_LOOKED_AT:
+                return found[:depth]
+            count *= 4
 
+    def _nearest_in_file(self, number: int, vector: Sequence[float], count: int) -> list[tuple[int, float]]:
+        near: Any = self._connection.execute(
+            f"SELECT rowid, distance FROM vectors_{number} WHERE embedding MATCH ? AND k = ? AND base = ? ORDER BY distance",
+            (_pack(vector), count, self._base),
+        )
+        return [(row, 1 - distance) for row, distance in near]
 
-def _by_words(connection: apsw.Connection, base: str, words: list[str], wish: Wish, depth: int) -> list[int]:
-    where, values = _conditions(wish)
-    said = " OR ".join('"' + word.replace('"', "") + '"' for word in words)
-    rows = connection.execute(
-        "SELECT words.rowid FROM words JOIN chunk ON chunk.row = words.rowid "
-        f"WHERE words MATCH ? AND {where} ORDER BY bm25(words, 0.0, 1.0) LIMIT ?",
-        (f"base:{_base_word(base)} AND said:({said})", *values, depth),
-    )
-    return [int(row) for (row,) in rows]
+    def _open(self, rows: list[int]) -> set[int]:
+        """Which of these may be found."""
+        kept: Any = self._connection.execute(
+            f"SELECT row FROM chunk WHERE row IN (SELECT value FROM json_each(?)) AND chunk.base = ? AND {self._where}",
+            (json.dumps(rows), self._base, *self._values),
+        )
+        return {row for (row,) in kept}
+
+    def _likeness(
+        self, number: int, matrix: Matrix | None, vector: Sequence[float], rows: list[int]
+    ) -> dict[int, float]:
+        if not rows:
+            return {}
+        if matrix is not None:
+            return matrix.likeness_of(vector, rows)
+        found: Any = self._connection.execute(
+            f"SELECT rowid, vec_distance_cosine(embedding, ?) FROM vectors_{number} "
+            "WHERE rowid IN (SELECT value FROM json_each(?))",
+            (_pack(vector), json.dumps(rows)),
+        )
+        return {row: 1 - distance for row, distance in found}
+
+    def _by_words(self, words: list[str], depth: int) -> list[int]:
+        """Those that share words with the question."""
+        mark = _base_mark(self._base)
+        said = " OR ".join('"' + mark + word.replace('"', "") + '"' for word in words)
+
+        def look(count: int) -> list[tuple[int, float]]:
+            near: Any = self._connection.execute(
+                "SELECT rowid FROM words WHERE words MATCH ? ORDER BY rank LIMIT ?", (said, count)
+            )
+            return [(row, 0.0) for (row,) in near]
+
+        return [row for row, _ in self._first_open(look, depth)]
+
+    def _chunks(self, rows: list[int]) -> dict[int, tuple[IndexedChunk, bool]]:
+        found: Any = self._connection.execute(
+            "SELECT row, data, is_enabled, is_han FROM chunk WHERE row IN (SELECT value FROM json_each(?))",
+            (json.dumps(rows),),
+        )
+        return {row: (_chunk(data, is_enabled), bool(han)) for row, data, is_enabled, han in found}

@@ -1,11 +1,13 @@
 """What a search index keeps and finds, whichever database it is in; and how its two lists become one. Values in, values out."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
 from steelyard.knowledge.blocks import Place
+
+K = TypeVar("K", int, str)
 
 #: How much a place in a list counts: 1 / (RANK + place). Source: reciprocal rank fusion (Cormack and others, 2009).
 RANK = 60
@@ -25,6 +27,8 @@ class IndexedChunk(msgspec.Struct, frozen=True, kw_only=True):
     document: str
     number: int
     text: str
+    #: Of its document.
+    name: str = ""
     title: str = ""
     headings: tuple[str, ...] = ()
     place: Place | None = None
@@ -47,6 +51,10 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     limit: int = 10
     documents: tuple[str, ...] | None = None
     metadata: Mapping[str, str] = {}
+    #: Where likeness in several spaces is one measure: how much each counts, and by (space, whether a chunk is written in Han characters) its
+    #: mean and spread. An index that can makes one list of all spaces by it.
+    weights: Mapping[str, float] = {}
+    levels: Mapping[tuple[str, bool], tuple[float, float]] = {}
     #: How deep either kind of list is looked at; 0 leaves it to the index.
     dense_depth: int = 0
     text_depth: int = 0
@@ -60,6 +68,8 @@ class Hit(msgspec.Struct, frozen=True, kw_only=True):
     ranks: dict[str, int]
     #: Likeness of the vectors, by space: 1 is the same.
     likeness: dict[str, float]
+    #: Whether it is written in Chinese characters.
+    is_han: bool
 
 
 class SearchIndex(Protocol):
@@ -122,16 +132,20 @@ class SearchIndex(Protocol):
         ...
 
 
-def fuse(lists: Mapping[str, Sequence[str]], limit: int) -> list[tuple[str, float, dict[str, int]]]:
-    """Several lists of ids, the best first, as one: (id, score, its place in each)."""
-    scores: dict[str, float] = {}
-    ranks: dict[str, dict[str, int]] = {}
-    for name, ids in lists.items():
-        for place, one in enumerate(ids, start=1):
+def fuse(lists: Mapping[str, Sequence[K]], limit: int) -> list[tuple[K, float, dict[str, int]]]:
+    """Several lists, the best first, as one: (what it is, score, its place in each)."""
+    ranks: dict[K, dict[str, int]] = {}
+    scores: dict[K, float] = {}
+    for name, some in lists.items():
+        for place, one in enumerate(some, start=1):
             scores[one] = scores.get(one, 0.0) + 1 / (RANK + place)
             ranks.setdefault(one, {})[name] = place
-    best = sorted(scores, key=lambda one: (-scores[one], one))[:limit]
-    return [(one, scores[one], ranks[one]) for one in best]
+    best = sorted(scores.items(), key=_order)[:limit]
+    return [(one, score, ranks[one]) for one, score in best]
+
+
+def _order(item: tuple[K, float]) -> tuple[float, K]:
+    return -item[1], item[0]
 
 
 def indexed_text(chunk: IndexedChunk) -> str:

@@ -35,7 +35,7 @@ from steelyard.tasks.job import Again, Done, Failed, Job, Stopped
 log = logging.getLogger("steelyard.knowledge")
 
 #: Part of every fingerprint: raised where documents are cut or indexed otherwise than before.
-VERSION = 1
+VERSION = 2
 #: Documents of one job at once.
 DOCUMENTS_AT_ONCE = 2
 MAX_CHUNKS = 100_000
@@ -258,6 +258,7 @@ def chunk_of(base: KnowledgeBase, document: Document, number: int, chunk: Chunk,
         document=document.id,
         number=number,
         text=chunk.text,
+        name=document.name,
         title=title,
         headings=chunk.headings if row.cutting.keeps_headings else (),
         place=chunk.place,

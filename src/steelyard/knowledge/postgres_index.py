@@ -14,7 +14,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from steelyard.knowledge.index import Hit, IndexedChunk, Wish, fuse, indexed_text, pick_depth
-from steelyard.knowledge.words import cut_words, query_words
+from steelyard.knowledge.words import cut_words, is_han, query_words
 from steelyard.store.database import AsyncConnection, Database
 
 TEXT_LIST = "text"
@@ -203,8 +203,8 @@ class PostgresIndex:
             words = query_words(wish.text)
             if words:
                 lists[TEXT_LIST] = await _by_words(connection, base, words, wish, text_depth)
-            fused = fuse({name: [str(row) for row in rows] for name, rows in lists.items()}, wish.limit)
-            rows = [int(row) for row, _, _ in fused]
+            fused = fuse(lists, wish.limit)
+            rows = [row for row, _, _ in fused]
             for space, vector in wish.vectors.items():
                 if space in known:
                     lacking = [row for row in rows if space not in likeness.get(row, {})]
@@ -215,7 +215,13 @@ class PostgresIndex:
             )
             chunks = {row.row: _chunk(row.data, row.is_enabled) for row in found}
         return [
-            Hit(chunk=chunks[int(row)], score=score, ranks=ranks, likeness=likeness.get(int(row), {}))
+            Hit(
+                chunk=chunks[row],
+                score=score,
+                ranks=ranks,
+                likeness=likeness.get(row, {}),
+                is_han=is_han(chunks[row].text),
+            )
             for row, score, ranks in fused
         ]
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from steelyard.canon.knowledge import KnowledgeBase, Passage
-from steelyard.knowledge.calibration import Calibration, score_of
+from steelyard.knowledge.calibration import WEIGHTS, Calibration, score_hits
 from steelyard.knowledge.filters import Matches
 from steelyard.knowledge.index import RANK, Hit, SearchIndex, Wish, indexed_text
 from steelyard.knowledge.models import EMBEDDED, FUSION_MODEL, QUERY, Models
@@ -97,24 +97,33 @@ class Retriever:
         dense = spec.dense_top_k if question.dense_top_k is None else question.dense_top_k
         sparse = spec.sparse_top_k if question.sparse_top_k is None else question.sparse_top_k
         own = {space: vectors[space] for space in spec.spaces if space in vectors and dense}
+        is_at_hand = bool(own) and self._is_at_hand(base, question)
+        levels = await self._calibration.levels(base.id, question.text, own) if is_at_hand else {}
         wish = Wish(
+            weights=WEIGHTS,
+            levels=levels,
             text="" if question.mode == VECTORS or not sparse else question.text,
             vectors=own,
-            limit=max(CANDIDATES_AT_HAND if self._is_at_hand(base, question) else CANDIDATES, question.limit),
+            limit=max(CANDIDATES_AT_HAND if is_at_hand else CANDIDATES, question.limit),
             documents=documents,
             metadata=question.metadata,
             dense_depth=dense,
             text_depth=sparse,
         )
         hits = await self._index.search(base.id, wish)
-        scores = await self._score(rights, base, question, hits, own, lists=len(own) + bool(wish.text))
+        if is_at_hand:
+            scores = score_hits(hits, question.text, levels, question.limit)
+        else:
+            scores = await self._score(rights, base, question, hits, lists=len(own) + bool(wish.text))
         minimum = spec.min_score if question.min_score is None else question.min_score
         order = sorted(range(len(hits)), key=lambda one: (-scores[one], one))
         kept = [(hits[one], scores[one]) for one in order if scores[one] >= minimum]
-        return await self._told(base, kept, question.limit)
+        return [passage_of(base, hit, score) for hit, score in kept[: question.limit]]
 
     async def _narrowed(self, base: KnowledgeBase, question: Question) -> tuple[str, ...] | None:
         """Documents that are sought in; None for all."""
+        if not question.tags and question.matches is None:
+            return question.documents
         found: set[str] | None = None
         async with self._database.read() as connection:
             if question.tags:
@@ -123,8 +132,7 @@ class Retriever:
                 attributes = await knowledge.list_attributes(connection, base.id)
                 matching = {one for one, said in attributes.items() if question.matches(said)}
                 found = matching if found is None else found & matching
-        if found is None:
-            return question.documents
+        assert found is not None
         if question.documents is not None:
             found &= set(question.documents)
         return tuple(sorted(found))
@@ -135,7 +143,6 @@ class Retriever:
         base: KnowledgeBase,
         question: Question,
         hits: list[Hit],
-        vectors: dict[str, Sequence[float]],
         *,
         lists: int,
     ) -> list[float]:
@@ -145,9 +152,6 @@ class Retriever:
         model = question.rerank_model or base.spec.rerank_model
         if model == NO_RERANK or question.mode != HYBRID:
             return [self._plain_score(hit, question.mode, lists) for hit in hits]
-        if self._is_at_hand(base, question) and vectors:
-            levels = await self._calibration.levels(base.id, question.text, vectors)
-            return [score_of(hit, question.text, levels) for hit in hits]
         texts = [indexed_text(hit.chunk) for hit in hits]
         return await self._models.rerank(rights, model, question.text, texts, question.instruct, within_s=MODEL_S)
 
@@ -164,27 +168,15 @@ class Retriever:
             return min(max(*hit.likeness.values(), 0.0), 1.0)
         return hit.score * (RANK + 1) / max(lists, 1)
 
-    async def _told(self, base: KnowledgeBase, kept: list[tuple[Hit, float]], limit: int) -> list[Passage]:
-        """Hits with their documents' names. What was deleted a moment ago may still be in the index; it is not told."""
-        ids = tuple(dict.fromkeys(hit.chunk.document for hit, _ in kept))
-        async with self._database.read() as connection:
-            rows, _ = await knowledge.list_base_documents(connection, base.id, document_ids=ids, limit=len(ids))
-        names = {row.document_id: row for row in rows}
-        return [
-            passage_of(base, hit, score, names[hit.chunk.document].name)
-            for hit, score in kept
-            if hit.chunk.document in names
-        ][:limit]
 
-
-def passage_of(base: KnowledgeBase, hit: Hit, score: float, document_name: str) -> Passage:
+def passage_of(base: KnowledgeBase, hit: Hit, score: float) -> Passage:
     """A hit as it is told."""
     chunk = hit.chunk
     return Passage(
         base_id=base.id,
         chunk_id=chunk.id,
         document_id=chunk.document,
-        document_name=document_name,
+        document_name=chunk.name,
         number=chunk.number,
         text=chunk.text,
         title=chunk.title,

@@ -8,6 +8,8 @@ import rjieba
 _WORD = re.compile(r"\w")
 _HAN = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]")
 _LATIN = re.compile(r"[A-Za-z]+")
+#: The beginning of a text tells its script.
+_TOLD_BY = 200
 #: More words of a question than these do not make its answer better.
 MAX_QUERY_WORDS = 64
 #: Words that are in every text.
@@ -77,5 +79,8 @@ def query_words(text: str) -> list[str]:
 
 
 def is_han(text: str) -> bool:
-    """Whether a text is written in Chinese characters for the most part: a word in Latin letters weighs as one."""
-    return 2 * len(_HAN.findall(text)) > len(_LATIN.findall(text))
+    """Whether a text is written in Chinese characters for the most part: a word in Latin letters weighs as two."""
+    if text.isascii():
+        return False
+    begun = text[:_TOLD_BY]
+    return len(_HAN.findall(begun)) > 2 * len(_LATIN.findall(begun))
