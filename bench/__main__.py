@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-from bench import crossings, engine, features, monitoring, peers, picture, task_queue
+from bench import crossings, engine, features, knowledge, monitoring, peers, picture, task_queue
 
 OUT = Path("bench-results")
 PLAIN_CALLS = 20_000
@@ -124,6 +124,9 @@ def main() -> None:
     parser.add_argument("--engine", action="store_true", help="the embedded model against the bare engine")
     parser.add_argument("--crossings", action="store_true", help="what a crossing between APIs costs")
     parser.add_argument("--queue", action="store_true", help="the task queue by itself")
+    parser.add_argument(
+        "--knowledge", action="store_true", help="retrieval's quality and speed, and ingestion beside calls"
+    )
     parser.add_argument("--monitoring", action="store_true", help="samples and queries, beside a real Prometheus")
     parser.add_argument("--no-peers", action="store_true", help="only what else is asked for")
     arguments = parser.parse_args()
@@ -137,6 +140,8 @@ def main() -> None:
         text += f"\n{engine.compare()}\n"
     if arguments.queue:
         text += f"\n{task_queue.table(arguments.rounds)}\n"
+    if arguments.knowledge:
+        text += f"\n{knowledge.table()}\n"
     if arguments.monitoring:
         text += f"\n{monitoring.table()}\n"
     (OUT / "table.md").write_text(text)

@@ -13,14 +13,19 @@ from steelyard.engines import llama
 from steelyard.engines.vector_host import VectorHost
 from steelyard.engines.vectors import VectorModels
 
+VECTORS_NICENESS = 15
+
 
 async def run_vectors(orders: Orders) -> None:
     """The embedded embedding and rerank models behind the OpenAI wire. Nothing is loaded before it is asked for."""
     settings = orders.settings
+    # documents are embedded by the thousand: whoever calls a vendor's model meanwhile goes first
+    os.nice(VECTORS_NICENESS)
     registry = Registry()
     path = engine_socket(settings, VECTORS)
     path.unlink(missing_ok=True)
-    host = VectorHost(VectorModels(settings.engines.threads or llama.default_threads()), registry)
+    # half of the cores: the other half answers while documents come in
+    host = VectorHost(VectorModels(settings.engines.threads or max(llama.default_threads() // 2, 1)), registry)
     config = uvicorn.Config(
         host, uds=str(path), ws="none", lifespan="off", log_config=None, access_log=False, timeout_keep_alive=75,
         timeout_graceful_shutdown=DRAIN_S,

@@ -47,7 +47,7 @@ from steelyard.tasks.vendor import VendorRunner
 from steelyard.tasks.worker import Worker
 from steelyard.upstream.pool import Pool, parse_origin
 
-WORKER_NICENESS = 5
+WORKER_NICENESS = 15
 #: Tasks under way at vendors: each is an entry in a heap and a future.
 VENDOR_SLOTS = 10_000
 CALLS_SLOTS = 8

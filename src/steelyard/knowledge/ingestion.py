@@ -21,7 +21,7 @@ from steelyard.canon.knowledge import (
     Document,
     KnowledgeBase,
 )
-from steelyard.canon.model import Model
+from steelyard.canon.model import LOCAL_PREFIX, Model
 from steelyard.canon.task import Outcome, TaskFailure
 from steelyard.knowledge.chunks import Chunk, ChunkOptions, cut_chunks
 from steelyard.knowledge.index import IndexedChunk, SearchIndex, indexed_text
@@ -36,8 +36,8 @@ log = logging.getLogger("steelyard.knowledge")
 
 #: Part of every fingerprint: raised where documents are cut or indexed otherwise than before.
 VERSION = 2
-#: Documents of one job at once.
-DOCUMENTS_AT_ONCE = 2
+#: Documents of one job at once: one where the embedded models work, since they use what cores may be used, and more where a vendor's do.
+DOCUMENTS_AT_ONCE, DOCUMENTS_AT_VENDORS = 1, 4
 MAX_CHUNKS = 100_000
 #: Chunks embedded before the next look whether the job goes on.
 PORTION = 200
@@ -88,7 +88,8 @@ class IngestionRunner:
         waiting = await self._list_waiting(job, base)
         total = len(job.ask.settings["documents"])
         done = total - len(waiting)
-        slots = asyncio.Semaphore(DOCUMENTS_AT_ONCE)
+        is_local = any(space.startswith(LOCAL_PREFIX) for space in base.spec.spaces)
+        slots = asyncio.Semaphore(DOCUMENTS_AT_ONCE if is_local else DOCUMENTS_AT_VENDORS)
         await job.tell_progress(done, total)
 
         async def one(row: BaseDocument) -> None:

@@ -59,7 +59,7 @@ def _unit(vectors: Any) -> Any:
 
 
 #: (rows behind this one) -> rows, ascending, whether they are written in Han characters, and their vectors
-Load = Callable[[int], tuple[list[int], list[bool], list[bytes]]]
+Load = Callable[[int], tuple[Any, Any, Any]]
 
 
 class VectorCache:
@@ -98,15 +98,17 @@ class VectorCache:
         return count * (4 * dimensions + 8) <= self._limit_bytes
 
 
-def _appended(known: Matrix, rows: list[int], is_han: list[bool], vectors: list[bytes]) -> Matrix:
-    if not rows:
+def _appended(known: Matrix, rows: Any, is_han: Any, vectors: Any) -> Matrix:
+    if not len(rows):
         return known
-    added = _unit(np.frombuffer(b"".join(vectors), dtype=np.float32).reshape(len(rows), -1))
+    added = _unit(vectors)
+    if known.vectors is None:
+        return Matrix(known.deletions, rows, is_han, added)
     return Matrix(
         known.deletions,
-        np.concatenate([known.rows, np.array(rows, dtype=np.int64)]),
-        np.concatenate([known.is_han, np.array(is_han, dtype=bool)]),
-        added if known.vectors is None else np.concatenate([known.vectors, added]),
+        np.concatenate([known.rows, rows]),
+        np.concatenate([known.is_han, is_han]),
+        np.concatenate([known.vectors, added]),
     )
 
 
