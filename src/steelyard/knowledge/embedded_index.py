@@ -70,7 +70,7 @@ class EmbeddedIndex:
         Raises:
             SetupFault: the file is of another version.
         """
-        version = int(self._writer.execute("PRAGMA user_version").get)  # type: ignore[arg-type]
+        version = int(self._writer.execute("PRAGMA user_version").get)
         if version not in (0, FORMAT):
             raise SetupFault(
                 f"{self._path} is of another version of steelyard (format {version}, this program knows {FORMAT}): install that one, "
