@@ -145,6 +145,7 @@ class Face:
             repeat("forgetting what is old", SWEEP_REPLAY_S, self._sweep),
             repeat("looking at what keys spend", LOOK_S, self._hygiene.look_at_spending),
             repeat("looking after documents of jobs that ended", LOOK_S, self._knowledge.bases.refuse_abandoned),
+            repeat("looking after documents that wait to be read", LOOK_S, self._knowledge.documents.resume_lost),
             repeat("removing chunks that nobody owns", SWEEP_BLOBS_S, self._knowledge.bases.sweep_index),
             repeat("removing blobs that nobody refers to", SWEEP_BLOBS_S, self._sweep_blobs),
         )

@@ -14,6 +14,7 @@ from steelyard.canon.grant import Grant
 from steelyard.canon.knowledge import (
     DEFAULT_CATEGORY,
     FILES_CATEGORY,
+    PARSE_FAILED,
     UNSTRUCTURED,
     Category,
     Document,
@@ -38,6 +39,9 @@ MAX_DOCUMENTS = 100_000
 MAX_TOTAL_BYTES = 100 * 1024**3
 #: The API by which parsing tasks come: nobody asks for them by themselves.
 API = "knowledge"
+#: Before a document's id: its parsing as a task, which there is once.
+PARSING_PREFIX = "parsing-"
+LOST_S = 60
 
 
 class Documents:
@@ -180,7 +184,29 @@ class Documents:
 
     async def _submit(self, made: Document, grant: Grant) -> None:
         ask = TaskAsk(kind=PARSING, model="", api=API, service=PARSING, settings={"document": made.id})
-        await self._desk.submit(Order(request_id=new_request_id(), grant=grant, ask=ask, lane=CALLS_LANE))
+        order = Order(request_id=new_request_id(), grant=grant, ask=ask, lane=CALLS_LANE)
+        await self._desk.submit(order, task_id=PARSING_PREFIX + made.id)
+
+    async def resume_lost(self) -> None:
+        """Documents whose parsing never came to be are submitted again; those whose parsing ended without them are told so."""
+        now = now_us()
+        async with self._database.read() as connection:
+            waiting = await knowledge.list_unparsed(connection, now - LOST_S * MICROS, FILES_CATEGORY)
+        for document in waiting:
+            task = await self._desk.find(document.workspace, PARSING_PREFIX + document.id)
+            if task is None:
+                await self._submit(document, Grant(key_id=document.key_id, workspace=document.workspace))
+            elif task.task.is_over:
+                async with self._database.write() as connection:
+                    message = "it could not be read in time; add it again"
+                    await knowledge.update_document(
+                        connection,
+                        document.id,
+                        status=PARSE_FAILED,
+                        code="ParsingEnded",
+                        message=message,
+                        modified_us=now,
+                    )
 
     # telling
 

@@ -352,3 +352,17 @@ async def list_attributes(connection: AsyncConnection, base_id: str) -> dict[str
     """What is said of each document of a base."""
     query = select(base_document.c.document_id, base_document.c.metadata).where(base_document.c.base_id == base_id)
     return {row.document_id: msgspec.json.decode(row.metadata) for row in await connection.execute(query)}
+
+
+async def list_unparsed(connection: AsyncConnection, older_than_us: int, but_category: str) -> list[Document]:
+    """Documents of all workspaces that have waited to be parsed since a time; those of one category are parsed when they are asked for."""
+    query = (
+        select(*_columns(document, Document))
+        .where(
+            document.c.status.in_(("IN_PARSE_QUEUE", "PARSING")),
+            document.c.modified_us < older_than_us,
+            document.c.category_id != but_category,
+        )
+        .limit(PORTION)
+    )
+    return [_read(row, Document) for row in await connection.execute(query)]

@@ -172,9 +172,11 @@ class IndexActions:
             await self._documents.get_category(grant.workspace, category_id)
         found = {one: known[one] for one in files}
         if categories:
-            listed, _ = await self._documents.list_page(
+            listed, total = await self._documents.list_page(
                 grant.workspace, categories, name_part="", mark=None, limit=MAX_DOCUMENTS
             )
+            if total > MAX_DOCUMENTS:
+                raise asked.refuse("CategoryIds", f"A job may have {MAX_DOCUMENTS} documents; these have {total}.")
             found |= {one.id: one for one in listed}
         return list(found.values())
 
