@@ -12,12 +12,11 @@ from steelyard.control.model_book import ModelBook
 from steelyard.knowledge.answering import Answering
 from steelyard.knowledge.bases import Bases
 from steelyard.knowledge.documents import Documents
-from steelyard.knowledge.embedded_index import EmbeddedIndex
 from steelyard.knowledge.index import SearchIndex
 from steelyard.knowledge.ingestion import IngestionRunner, ParsingRunner
 from steelyard.knowledge.leases import Leases
 from steelyard.knowledge.models import Models
-from steelyard.knowledge.postgres_index import open_postgres_index
+from steelyard.knowledge.opening_index import OpeningIndex
 from steelyard.knowledge.reader import Reader
 from steelyard.knowledge.reading import Reading
 from steelyard.knowledge.retrieval import Retriever
@@ -48,6 +47,9 @@ async def open_index(settings: Settings, database: Database) -> SearchIndex:
         SetupFault: it is to be in the database, and that has no pgvector.
     """
     if settings.knowledge.index != "embedded" and not database.is_sqlite:
+        # imported here, as below: a start that needs none of it does not wait for it
+        from steelyard.knowledge.postgres_index import open_postgres_index
+
         opened = await open_postgres_index(database)
         if opened is not None:
             return opened
@@ -60,7 +62,14 @@ async def open_index(settings: Settings, database: Database) -> SearchIndex:
             settings.data_dir,
             INDEX_FILE,
         )
-    return EmbeddedIndex(Path(settings.data_dir) / INDEX_FILE)
+    path = Path(settings.data_dir) / INDEX_FILE
+
+    def opening() -> SearchIndex:
+        from steelyard.knowledge.embedded_index import EmbeddedIndex
+
+        return EmbeddedIndex(path)
+
+    return OpeningIndex(opening)
 
 
 def knowledge_runners(settings: Settings, shelf: Shelf, caller: Caller, index: SearchIndex) -> dict[str, Runner]:

@@ -12,8 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from steelyard.base.clock import monotonic
 from steelyard.engines.vectors import words_of
 from steelyard.knowledge.index import Hit, SearchIndex, indexed_text
@@ -74,6 +72,9 @@ class Calibration:
         if known is not None and known.until > monotonic():
             self._samples.move_to_end(base)
             return known
+        # imported where it is used: by now it was, for the question's vectors
+        import numpy as np
+
         found: dict[tuple[str, bool], list[Any]] = {}
         count = 0
         for text, vectors in await self._index.sample(base, SAMPLE):
@@ -93,7 +94,7 @@ def _level(rows: Any, vector: Sequence[float], usual: tuple[float, float]) -> tu
     mean, spread = usual
     if rows is None:
         return usual
-    cosines = rows @ np.asarray(vector, dtype=np.float32)
+    cosines = rows @ vector
     count = len(cosines)
     joint = (count * float(cosines.mean()) + PRIOR * mean) / (count + PRIOR)
     squares = float(((cosines - joint) ** 2).sum()) + PRIOR * (spread**2 + (mean - joint) ** 2)

@@ -2,10 +2,10 @@
 
 import asyncio
 import base64
+import importlib
+import struct
 from collections.abc import Sequence
 from typing import Any
-
-import numpy as np
 
 from steelyard.base.clock import monotonic
 from steelyard.base.errors import Fault, fault
@@ -53,6 +53,8 @@ class Models:
         Raises:
             Fault: `embedding_unusable`, or what the platform has refused the call with.
         """
+        # imported where it is used, and not in the loop: the process that starts first does not wait for it
+        np = await asyncio.to_thread(importlib.import_module, "numpy")
         slots = asyncio.Semaphore(self._concurrency)
         most = MAX_QUERY_CHARS if purpose == QUERY else MAX_TEXT_CHARS
         give_up_at = monotonic() + within_s
@@ -112,7 +114,8 @@ class Models:
 
 def _vector(value: Any) -> Any:
     if isinstance(value, str):
-        return np.frombuffer(base64.b64decode(value), dtype="<f4")
+        data = base64.b64decode(value)
+        return struct.unpack(f"<{len(data) // 4}f", data)
     return value
 
 

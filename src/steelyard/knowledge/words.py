@@ -3,8 +3,6 @@
 import re
 import unicodedata
 
-import rjieba
-
 _WORD = re.compile(r"\w")
 _HAN = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]")
 _LATIN = re.compile(r"[A-Za-z]+")
@@ -68,6 +66,9 @@ STOP_WORDS = frozenset(
 def cut_words(text: str) -> list[str]:
     """The words of a text, each piece of a long one too."""
     plain = unicodedata.normalize("NFKC", text).lower()
+    # imported where it is used: its dictionary takes a while
+    import rjieba
+
     return [word for word in rjieba.cut_for_search(plain) if _WORD.search(word)]
 
 
