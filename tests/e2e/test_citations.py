@@ -193,6 +193,20 @@ def test_refusals(served: Served, vendor: Vendor, base: str) -> None:
     assert post(served, path, text_about_it).status_code == 200
 
 
+def test_other_calls_are_left_alone(served: Served, vendor: Vendor, base: str) -> None:
+    """What is no chat has no bases, whatever it says."""
+    options = {"rag_options": {"pipeline_ids": [base]}}
+    for path, body in (
+        ("/v1/completions", {"model": "fake", "prompt": "年假"}),
+        ("/v1/embeddings", {"model": "fake", "input": "年假"}),
+        ("/v1/messages", {"model": "fake-messages", "max_tokens": 9, "messages": ASKED}),
+    ):
+        answer = post(served, path, {**body, **options})
+        assert answer.status_code == 200, answer.text
+        assert "doc_references" not in answer.text
+        assert "五天" not in json.dumps(last_body(vendor), ensure_ascii=False)
+
+
 def test_another_workspace(served: Served, base: str) -> None:
     """A base is no more to be had by chat than by any other way."""
     if "citing" not in served.installation.cli("workspaces", "list").stdout:

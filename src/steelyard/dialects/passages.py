@@ -15,6 +15,8 @@ from steelyard.canon.knowledge import FoundPassages, KnowledgeWish, Passage
 PASSAGES = "steelyard_passages"
 OPTIONS, TOOL = "rag_options", "file_search"
 _MARKS = (b'"rag_options"', b'"file_search"')
+#: APIs that have a place for bases.
+APIS = ("dashscope", "openai", "responses")
 MAX_BASES = 20
 DEFAULT_LIMIT, MAX_LIMIT = 5, 50
 #: A citation as the model is asked to write it.
@@ -34,9 +36,9 @@ _RULES = {
 }  # fmt: skip
 
 
-def concerns(body: bytes) -> bool:
+def concerns(api: str, operation: str, body: bytes) -> bool:
     """Whether a call may name a base. Quick, and wrong only in saying yes."""
-    return any(mark in body for mark in _MARKS)
+    return operation == "chat" and api in APIS and any(mark in body for mark in _MARKS)
 
 
 def take_wish(api: str, body: dict[str, Any]) -> KnowledgeWish | None:

@@ -149,7 +149,7 @@ class Core:
         if (
             dialect.takes_links
             and call.body is None
-            and (self._contents.concerns(body) or self._passages.concerns(body))
+            and (self._contents.concerns(body) or self._passages.concerns(dialect.api, dialect.operation, body))
         ):
             self._spawn(self._put_in(call, grant, exchange, dialect))
             return
@@ -191,7 +191,7 @@ class Core:
             body = exchange.body
             if self._contents.concerns(body):
                 body = await self._contents.put_in(workspace, body, exchange.headers)
-            if self._passages.concerns(body):
+            if self._passages.concerns(dialect.api, dialect.operation, body):
                 body, call.found = await self._passages.put_in(grant, dialect.api, body)
                 if call.found is not None and dialect.api != "responses":
                     exchange = CitingExchange(exchange, dialect.api, call.found)

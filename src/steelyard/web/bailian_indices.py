@@ -260,8 +260,7 @@ class IndexActions:
         page, size = asked.number("PageNum", 1, 1, 10**6), asked.number("PageSize", 10, 1, MAX_PAGE)
         fields = set(asked.texts("Fields"))
         found, total = await self._bases.list_chunks(base, document_id, offset=(page - 1) * size, limit=size)
-        rows = {one.document: one.title for one in found}
-        nodes = [_show_chunk(one, base, rows[one.document], fields) for one in found]
+        nodes = [_show_chunk(one, base, fields) for one in found]
         return {"Nodes": nodes, "Total": total}
 
     async def add_chunk(self, grant: Grant, _id: str, asked: Parameters) -> Any:
@@ -459,12 +458,12 @@ def _show_passage(one: Passage, base: KnowledgeBase) -> dict[str, Any]:
     return {"Text": one.text, "Score": one.score, "Metadata": metadata}
 
 
-def _show_chunk(one: IndexedChunk, base: KnowledgeBase, title: str, fields: set[str]) -> dict[str, Any]:
+def _show_chunk(one: IndexedChunk, base: KnowledgeBase, fields: set[str]) -> dict[str, Any]:
     metadata: dict[str, Any] = {
         **one.metadata,
         "_id": one.id,
         "doc_id": one.document,
-        "doc_name": title,
+        "doc_name": one.name.rpartition(".")[0] or one.name,
         "title": one.title,
         "hier_title": " > ".join(one.headings),
         "content": one.text,
