@@ -160,6 +160,22 @@ async def test_documents_are_replaced_and_deleted(index: SearchIndex) -> None:
     assert await names(index, "second", vectors={"small": vector(3)}) == []
 
 
+async def test_strange_texts(index: SearchIndex) -> None:
+    """Endless words, marks of query languages, other scripts: taken in, and the words beside them are found."""
+    texts = [
+        "x" * 5000 + " 灯塔",
+        "'); DROP TABLE chunk; -- 灯塔",
+        "a & b | !c :* <-> 灯塔",
+        'emoji 😀 ünïcödé \\ " 灯塔',
+        "灯塔\x07 tab\t",
+    ]
+    chunks = [chunk(f"s{number}", number, document="s", text=text) for number, text in enumerate(texts)]
+    await index.put_document("base", "s", chunks, {"small": [vector(number) for number in range(len(texts))]})
+    assert len(await names(index, text="灯塔", limit=20)) == len(texts)
+    for text in texts:
+        assert await index.search("base", Wish(text=text))
+
+
 async def test_headings_are_looked_at(index: SearchIndex) -> None:
     await index.put_document(
         "base", "h", [chunk("plain", text="见下表。", headings=("退款政策",), title="手册", document="h")], {}

@@ -21,7 +21,8 @@ from steelyard.knowledge.words import cut_words, is_han, query_words
 T = TypeVar("T")
 
 FORMAT = 1
-BUSY_MS = 10_000
+#: The largest document takes some ten seconds to write.
+BUSY_MS = 30_000
 READERS = 2
 #: sqlite-vec gives no more at once.
 MAX_NEIGHBOURS = 4096

@@ -38,7 +38,8 @@ log = logging.getLogger("steelyard.knowledge")
 VERSION = 2
 #: Documents of one job at once: one where the embedded models work, since they use what cores may be used, and more where a vendor's do.
 DOCUMENTS_AT_ONCE, DOCUMENTS_AT_VENDORS = 1, 4
-MAX_CHUNKS = 100_000
+#: Its vectors are in memory until all of them are indexed.
+MAX_CHUNKS = 20_000
 #: Chunks embedded before the next look whether the job goes on.
 PORTION = 200
 

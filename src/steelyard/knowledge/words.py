@@ -8,6 +8,8 @@ _HAN = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]")
 _LATIN = re.compile(r"[A-Za-z]+")
 #: The beginning of a text tells its script.
 _TOLD_BY = 200
+#: Longer ones are nobody's words: PostgreSQL would refuse them.
+MAX_WORD_CHARS = 128
 #: More words of a question than these do not make its answer better.
 MAX_QUERY_WORDS = 64
 #: Words that are in every text.
@@ -69,7 +71,7 @@ def cut_words(text: str) -> list[str]:
     # imported where it is used: its dictionary takes a while
     import rjieba
 
-    return [word for word in rjieba.cut_for_search(plain) if _WORD.search(word)]
+    return [word for word in rjieba.cut_for_search(plain) if _WORD.search(word) and len(word) <= MAX_WORD_CHARS]
 
 
 def query_words(text: str) -> list[str]:

@@ -296,7 +296,7 @@ class IndexActions:
         return True
 
     async def get_monitor(self, grant: Grant, _id: str, asked: Parameters) -> Any:
-        """What a base holds now; how often it was asked is told by the metrics API (inferred)."""
+        """What a base holds now; how often it is asked is not counted (inferred)."""
         base = await self._base(grant, asked)
         counts, size_bytes = await self._bases.count_documents(base.id)
         _, chunks = await self._bases.list_chunks(base, None, offset=0, limit=1)
