@@ -495,7 +495,7 @@ def test_files(fake: OpenAI) -> None:
 
 def test_file_refusals(fake: OpenAI) -> None:
     with pytest.raises(openai.BadRequestError, match="purpose"):
-        fake.files.create(file=("a.txt", b"x"), purpose="assistants")
+        fake.files.create(file=("a.txt", b"x"), purpose="fine-tune")
     with pytest.raises(openai.APIStatusError) as refused:
         fake.files.create(file=("a.exe", b"x"), purpose=EXTRACT)
     assert refused.value.status_code == 415
