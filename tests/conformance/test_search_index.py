@@ -160,6 +160,24 @@ async def test_documents_are_replaced_and_deleted(index: SearchIndex) -> None:
     assert await names(index, "second", vectors={"small": vector(3)}) == []
 
 
+async def test_a_large_base_is_put_again(bare: SearchIndex) -> None:
+    """What was replaced is not found, whatever is kept in memory; what is new is, and filters hold."""
+    spaces = {"small": [vector(number % 40) for number in range(300)]}
+    for turn in range(6):
+        chunks = [chunk(f"t{turn}-{n}", n, document="big", text=f"turn{turn} part{n}") for n in range(300)]
+        await bare.put_document("base", "big", chunks, spaces)
+        hits = await bare.search("base", Wish(vectors={"small": vector(7)}, limit=20))
+        assert len(hits) == 20
+        assert {one.chunk.text.split()[0] for one in hits} == {f"turn{turn}"}
+        assert hits[0].likeness["small"] == pytest.approx(1.0, abs=1e-5)
+    await bare.put_document("base", "other", [chunk("o", document="other")], {"small": [vector(7)]})
+    assert [
+        one.chunk.id for one in await bare.search("base", Wish(vectors={"small": vector(7)}, documents=("other",)))
+    ] == ["c_o"]
+    await bare.delete_document("base", "big")
+    assert [one.chunk.id for one in await bare.search("base", Wish(vectors={"small": vector(7)}))] == ["c_o"]
+
+
 async def test_strange_texts(index: SearchIndex) -> None:
     """Endless words, marks of query languages, other scripts: taken in, and the words beside them are found."""
     texts = [

@@ -44,7 +44,7 @@ CREATE TABLE IF NOT EXISTS chunk (
 );
 CREATE INDEX IF NOT EXISTS chunk_place ON chunk (base, document, number);
 CREATE INDEX IF NOT EXISTS chunk_row ON chunk (base, row);
-CREATE TABLE IF NOT EXISTS state (base TEXT PRIMARY KEY, chunks INTEGER NOT NULL, deletions INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS state (base TEXT PRIMARY KEY, chunks INTEGER NOT NULL);
 CREATE VIRTUAL TABLE IF NOT EXISTS words USING fts5(said, content='', contentless_delete=1, tokenize='unicode61');
 CREATE TABLE IF NOT EXISTS space (name TEXT PRIMARY KEY, dimensions INTEGER NOT NULL, number INTEGER NOT NULL);
 """
@@ -328,9 +328,7 @@ def _insert(
         row,
     )
     number = connection.last_insert_rowid()
-    connection.execute(
-        "INSERT INTO state VALUES (?, 1, 0) ON CONFLICT (base) DO UPDATE SET chunks = chunks + 1", (base,)
-    )
+    connection.execute("INSERT INTO state VALUES (?, 1) ON CONFLICT (base) DO UPDATE SET chunks = chunks + 1", (base,))
     mark = _base_mark(base)
     words = " ".join(mark + word for word in cut_words(indexed_text(chunk)))
     connection.execute("INSERT INTO words (rowid, said) VALUES (?, ?)", (number, words))
@@ -351,7 +349,7 @@ def _delete(connection: apsw.Connection, where: str, values: tuple[Any, ...]) ->
     rows = [row for row, _ in found]
     for base in {base for _, base in found}:
         connection.execute(
-            "UPDATE state SET chunks = chunks - ?, deletions = deletions + 1 WHERE base = ?",
+            "UPDATE state SET chunks = chunks - ? WHERE base = ?",
             (sum(one == base for _, one in found), base),
         )
     tables = [f"vectors_{number}" for _, number in _spaces(connection).values()]
@@ -392,14 +390,12 @@ class _Search:
         depth = pick_depth(wish.limit)
         lists: dict[str, list[int]] = {}
         likeness: dict[int, dict[str, float]] = {}
-        state: Any = self._connection.execute(
-            "SELECT chunks, deletions FROM state WHERE base = ?", (self._base,)
-        ).fetchone()
+        state: Any = self._connection.execute("SELECT chunks FROM state WHERE base = ?", (self._base,)).fetchone()
         if state is None or not state[0]:
             return []
         known = _spaces(self._connection)
         spaces = [space for space in wish.vectors if space in known]
-        matrices = {space: self._matrix(space, *known[space], *state) for space in spaces}
+        matrices = {space: self._matrix(space, *known[space], state[0]) for space in spaces}
         dense_depth, text_depth = wish.dense_depth or depth, wish.text_depth or depth
         blended = self._blended(matrices, min(dense_depth, BLENDED_DEPTH)) if wish.levels else None
         if blended is not None:
@@ -426,7 +422,7 @@ class _Search:
             for row, score, ranks in fused
         ]
 
-    def _matrix(self, space: str, dimensions: int, number: int, chunks: int, deletions: int) -> Matrix | None:
+    def _matrix(self, space: str, dimensions: int, number: int, chunks: int) -> Matrix | None:
         """The base's vectors in memory; None where it is small, or too large for that."""
         if chunks < CACHED_FROM or not self._cache.fits(chunks, dimensions):
             return None
@@ -453,7 +449,7 @@ class _Search:
             rows = rows[order]
             return rows, np.fromiter((bool(scripts.get(row)) for row in rows.tolist()), bool, len(rows)), vectors[order]
 
-        return self._cache.find(self._base, space, deletions, int(newest), load)
+        return self._cache.find(self._base, space, chunks, int(newest), load)
 
     def _blended(self, matrices: Mapping[str, Matrix | None], depth: int) -> list[int] | None:
         """The nearest in all spaces together; None where a space is not in memory, or has other chunks than the others."""

@@ -1,7 +1,7 @@
 """Vectors of large bases in memory: one product with the question in the place of a walk through the file, ten times as fast.
 
-What is kept is a copy, and belongs to a state of its base: how much was ever deleted of it, and the newest row. More rows are appended, a
-deletion has it read anew. A reader whose transaction sees an older state than the copy filters what it finds by what it sees.
+What is kept is a copy. New rows are appended; rows that are deleted stay, and whoever searches filters what is found by what its transaction
+sees, so that a base is not read anew for every document that is put again. Where too many have gone it is.
 """
 
 import threading
@@ -12,12 +12,14 @@ from typing import Any
 
 import numpy as np
 
+#: So many rows may be kept that are gone: a share of the base, and some.
+GONE_SHARE, GONE_MIN = 0.25, 1_000
+
 
 @dataclass(frozen=True, slots=True)
 class Matrix:
     """Vectors of one base in one space, of length 1, by ascending rows. Never changed: what is appended makes another."""
 
-    deletions: int
     rows: Any
     is_han: Any
     vectors: Any
@@ -74,15 +76,20 @@ class VectorCache:
         self._kept: OrderedDict[tuple[str, str], Matrix] = OrderedDict()
         self._lock = threading.Lock()
 
-    def find(self, base: str, space: str, deletions: int, newest: int, load: Load) -> Matrix:
-        """The vectors of a base in the state that the caller sees."""
+    def find(self, base: str, space: str, chunks: int, newest: int, load: Load) -> Matrix:
+        """The vectors of a base: at least those of the chunks that the caller sees.
+
+        Args:
+            chunks: how many it sees.
+            newest: the row of the newest of them.
+        """
         key = (base, space)
         with self._lock:
             known = self._kept.get(key)
             if known is not None:
                 self._kept.move_to_end(key)
-        if known is None or known.deletions != deletions:
-            known = Matrix(deletions, np.empty(0, dtype=np.int64), np.empty(0, dtype=bool), None)
+        if known is None or len(known.rows) > chunks + chunks * GONE_SHARE + GONE_MIN:
+            known = Matrix(np.empty(0, dtype=np.int64), np.empty(0, dtype=bool), None)
         elif known.newest >= newest:
             return known
         made = _appended(known, *load(known.newest))
@@ -103,9 +110,8 @@ def _appended(known: Matrix, rows: Any, is_han: Any, vectors: Any) -> Matrix:
         return known
     added = _unit(vectors)
     if known.vectors is None:
-        return Matrix(known.deletions, rows, is_han, added)
+        return Matrix(rows, is_han, added)
     return Matrix(
-        known.deletions,
         np.concatenate([known.rows, rows]),
         np.concatenate([known.is_han, is_han]),
         np.concatenate([known.vectors, added]),

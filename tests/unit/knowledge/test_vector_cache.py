@@ -28,20 +28,36 @@ def cosine(row: int, vector: Any) -> float:
 
 
 def test_appended_and_read_anew() -> None:
+    """What is gone stays until there is too much of it."""
     cache, store = VectorCache(1 << 20), Store([1, 3, 5])
-    first = cache.find("b", "s", 0, 5, store.load)
-    assert cache.find("b", "s", 0, 5, store.load) is first
+    first = cache.find("b", "s", 3, 5, store.load)
+    assert cache.find("b", "s", 3, 5, store.load) is first
     store.rows.append(9)
-    second = cache.find("b", "s", 0, 9, store.load)
+    second = cache.find("b", "s", 4, 9, store.load)
     assert (first.rows.tolist(), second.rows.tolist()) == ([1, 3, 5], [1, 3, 5, 9])
     store.rows.remove(3)
-    assert cache.find("b", "s", 1, 9, store.load).rows.tolist() == [1, 5, 9]
-    assert store.loads == [0, 5, 0]
+    assert cache.find("b", "s", 3, 9, store.load) is second
+    assert store.loads == [0, 5]
+
+
+def test_too_much_is_gone() -> None:
+    """A base of which most was put again is read anew."""
+    cache = VectorCache(1 << 30)
+    vectors = DICE.normal(size=(3000, 8)).astype(np.float32)
+    live = list(range(1, 2001))
+
+    def load(after: int) -> tuple[Any, Any, Any]:
+        rows = np.array([row for row in live if row > after], dtype=np.int64)
+        return rows, rows % 2 == 0, vectors[rows]
+
+    assert len(cache.find("b", "s", 2000, 2000, load).rows) == 2000
+    live = live[1500:]
+    assert len(cache.find("b", "s", 500, 2000, load).rows) == 500
 
 
 def test_likeness() -> None:
     store = Store(list(range(1, 40)))
-    matrix = VectorCache(1 << 20).find("b", "s", 0, 39, store.load)
+    matrix = VectorCache(1 << 20).find("b", "s", 39, 39, store.load)
     asked = VECTORS[7] * 3
     best = best_of(matrix.rows, matrix.likeness(asked), 4)
     by_hand = sorted(range(1, 40), key=lambda row: -cosine(row, asked))[:4]
@@ -58,12 +74,12 @@ def test_likeness() -> None:
 
 def test_bounded() -> None:
     """The least used goes; what is larger than all of it is not kept."""
-    size = VectorCache(1 << 20).find("b", "s", 0, 9, Store(list(range(1, 10))).load).size_bytes
+    size = VectorCache(1 << 20).find("b", "s", 9, 9, Store(list(range(1, 10))).load).size_bytes
     cache, stores = VectorCache(2 * size), {name: Store(list(range(1, 10))) for name in "abc"}
     for name in "abac":
-        cache.find(name, "s", 0, 9, stores[name].load)
-    cache.find("a", "s", 0, 9, stores["a"].load)
-    cache.find("b", "s", 0, 9, stores["b"].load)
+        cache.find(name, "s", 9, 9, stores[name].load)
+    cache.find("a", "s", 9, 9, stores["a"].load)
+    cache.find("b", "s", 9, 9, stores["b"].load)
     assert (len(stores["a"].loads), len(stores["b"].loads)) == (1, 2)
     assert VectorCache(100).fits(1, 20)
     assert not VectorCache(100).fits(2, 20)
