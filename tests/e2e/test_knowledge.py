@@ -389,6 +389,14 @@ def test_tags_and_pages_of_the_data_centre(house: House) -> None:
     assert call(origin, key, "DELETE", f"/default/datacenter/category/{category}/").status_code == 200
 
 
+def test_tasks_of_other_kinds_are_told_alone(house: House, filled: str) -> None:
+    """The vendor's list of tasks has none of knowledge bases; the operator's has."""
+    assert house.search(filled, "kettle")
+    assert house.ask("GET", "/api/v1/tasks").json()["data"] == []
+    kinds = {one["kind"] for one in house.ask("GET", "/control/v1/tasks", key=house.served.admin_key).json()["data"]}
+    assert "ingestion" in kinds
+
+
 @pytest.mark.parametrize("spoilt", ["", "nonsense", "AAAA.BBBB", "%2e%2e%2f"])
 def test_forged_leases(house: House, spoilt: str) -> None:
     assert httpx.put(f"{house.origin}/leases/{spoilt}", content=b"x").status_code in (403, 404)

@@ -32,6 +32,9 @@ OPERATION_OF = {
 #: Kinds that are made of calls to models: each of these is charged by itself, and the task is not.
 OF_CALLS = frozenset({BATCH, EMBEDDINGS, PARSING, INGESTION})
 
+#: Kinds that have an API of their own to be told by.
+OF_KNOWLEDGE = frozenset({PARSING, INGESTION})
+
 #: Which slots of workers a task takes.
 LOCAL_LANE, VENDOR_LANE, CALLS_LANE = "local", "vendor", "calls"
 

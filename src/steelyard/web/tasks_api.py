@@ -5,12 +5,14 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from steelyard.base.clock import now_us
+from steelyard.canon.task import OF_KNOWLEDGE, OPERATION_OF
 from steelyard.dialects import dashscope_tasks
 from steelyard.tasks.desk import Desk
 from steelyard.web.native import native_answer, native_guarded, request_id_of
 from steelyard.web.principal import get_principal
 
 PREFIX = "/api/v1/tasks"
+KINDS = tuple(kind for kind in OPERATION_OF if kind not in OF_KNOWLEDGE)
 
 
 class TasksApi:
@@ -44,7 +46,7 @@ class TasksApi:
 
     async def list(self, request: Request) -> Response:
         filters = dashscope_tasks.read_page(request.query_params, now_us())
-        tasks, total = await self._desk.list_page(get_principal(request).workspace, **filters)
+        tasks, total = await self._desk.list_page(get_principal(request).workspace, kinds=KINDS, **filters)
         page_no, page_size = filters["page_no"], filters["page_size"]
         return native_answer(dashscope_tasks.show_list(tasks, total, page_no, page_size, request_id_of(request)))
 
