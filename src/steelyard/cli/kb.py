@@ -233,7 +233,7 @@ def chunks(base: str, document: str | None = None, *, endpoint: EndpointFlags = 
     if json:
         print_json(found)
         return
-    rows = [(one["id"], one["place"] or " > ".join(one["headings"]), one["text"][:80]) for one in found]
+    rows = [(one["id"], one["place"] or " > ".join(one["headings"]), _line(one["text"], 80)) for one in found]
     print_table(("id", "place", "text"), rows)
 
 
@@ -276,7 +276,12 @@ def search(
         print_json(found)
         return
     rows = [
-        (f"{one['score']:.3f}", one["document_name"], one["place"] or " > ".join(one["headings"]), one["text"][:120])
+        (
+            f"{one['score']:.3f}",
+            one["document_name"],
+            one["place"] or " > ".join(one["headings"]),
+            _line(one["text"], 120),
+        )
         for one in found
     ]
     print_table(("score", "document", "place", "text"), rows)
@@ -318,6 +323,11 @@ def bench(
     last = list(found.values())[-1]
     for one in last["misses"]:
         print(f"missed: {one['question']} (wanted {', '.join(one['wanted'])}; found {', '.join(one['found'])})", file=sys.stderr)  # fmt: skip
+
+
+def _line(text: str, most: int) -> str:
+    """The beginning of a text on one line."""
+    return " ".join(text.split())[:most]
 
 
 def _print(made: dict[str, Any], line: str, *, json: bool) -> None:
