@@ -29,6 +29,7 @@ from steelyard.gateway.checking import Checker
 from steelyard.gateway.contents import Contents
 from steelyard.gateway.core import Core
 from steelyard.gateway.exchange import Headers
+from steelyard.gateway.passages import Passages
 from steelyard.gateway.relay import Relay
 from steelyard.policy.meter import Meter
 from steelyard.upstream.pool import Pool
@@ -130,6 +131,7 @@ def make_core(pool: Pool, sink: Sink, port: int, inspection: InspectionPolicy = 
         Checker(pool),
         None,  # type: ignore[arg-type]
         None,  # type: ignore[arg-type]
+        Passages(None),  # type: ignore[arg-type]
         Contents(None, OwnLinks("http://127.0.0.1:8090", relays=False)),  # type: ignore[arg-type]
         max_body_bytes=10**6,
     )  # type: ignore[arg-type]
