@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from postgres import fresh_postgres
+from steelyard.base.errors import Fault
 from steelyard.knowledge.blocks import Place
 from steelyard.knowledge.embedded_index import EmbeddedIndex
 from steelyard.knowledge.index import IndexedChunk, SearchIndex, Wish, fuse
@@ -176,6 +177,84 @@ async def test_a_large_base_is_put_again(bare: SearchIndex) -> None:
     ] == ["c_o"]
     await bare.delete_document("base", "big")
     assert [one.chunk.id for one in await bare.search("base", Wish(vectors={"small": vector(7)}))] == ["c_o"]
+
+
+async def test_filters_in_a_large_base(bare: SearchIndex) -> None:
+    """Exactly those of the few that may be found, in their order, with one view and with several."""
+    levels = {(space, script): (0.0, 1.0) for space in ("a", "b") for script in (True, False)}
+    for document in range(30):
+        chunks = [
+            chunk(f"f{document}-{n}", n, document=f"d{document}", text=f"part {n}", metadata={"parity": str(n % 2)})
+            for n in range(20)
+        ]
+        spaces = {
+            space: [vector(1000 * turn + 20 * document + n) for n in range(20)] for turn, space in enumerate("ab")
+        }
+        await bare.put_document("base", f"d{document}", chunks, spaces)
+    asked = {"a": vector(77), "b": vector(78)}
+
+    def likeness(document: int, n: int) -> float:
+        return sum(
+            float(np.dot(vector(1000 * turn + 20 * document + n), asked[space])) for turn, space in enumerate("ab")
+        )
+
+    for documents, parity in ((("d7", "d29"), "1"), (("d7",), "0")):
+        wanted = [(int(name[1:]), n) for name in documents for n in range(20) if n % 2 == int(parity)]
+        for fields in ({"vectors": asked, "levels": levels, "weights": {"a": 1.0, "b": 1.0}}, {"vectors": asked}):
+            wish = Wish(documents=documents, metadata={"parity": parity}, limit=50, **fields)  # type: ignore[arg-type]
+            hits = await bare.search("base", wish)
+            assert {one.chunk.id for one in hits} == {f"c_f{d}-{n}" for d, n in wanted}
+            by_sum = sorted(hits, key=lambda one: -sum(one.likeness.values()))
+            assert [one.chunk.id for one in by_sum] == [
+                f"c_f{d}-{n}" for d, n in sorted(wanted, key=lambda one: -likeness(*one))
+            ]
+    assert await bare.search("base", Wish(vectors=asked, documents=("none",))) == []
+    assert await bare.search("base", Wish(text="part", documents=("d3",), metadata={"parity": "2"})) == []
+    assert len(await bare.search("base", Wish(text="part", documents=("d3",), limit=50))) == 20
+
+
+async def test_a_small_base_beside_a_large_one(bare: SearchIndex) -> None:
+    """What another base has nearer does not hide what this one has."""
+    near = [vector(5)] * 1500
+    await bare.put_document("large", "d", [chunk(f"l{n}", n) for n in range(1500)], {"small": near})
+    await bare.put_document(
+        "little", "d", [chunk(f"s{n}", n) for n in range(5)], {"small": [vector(50 + n) for n in range(5)]}
+    )
+    assert len(await bare.search("little", Wish(vectors={"small": vector(5)}, limit=10))) == 5
+
+
+async def test_spaces_that_were_read_at_different_times(tmp_path: Path) -> None:
+    """What one has kept and the other never saw does not keep them from being one list."""
+    index = EmbeddedIndex(tmp_path / "knowledge.db")
+    for turn in range(2):
+        chunks = [chunk(f"t{turn}-{n}", n) for n in range(300)]
+        await index.put_document("base", "d", chunks, {space: [vector(n) for n in range(300)] for space in ("a", "b")})
+        # the first time one space alone is asked
+        await index.search("base", Wish(vectors={"a": vector(1)}))
+    levels = {(space, script): (0.0, 1.0) for space in ("a", "b") for script in (True, False)}
+    both = {"a": vector(9), "b": vector(9)}
+    hits = await index.search("base", Wish(vectors=both, levels=levels, weights={"a": 1.0, "b": 1.0}, limit=5))
+    assert hits[0].chunk.id == "c_t1-9"
+    assert all(one.ranks.keys() == {"views"} for one in hits)
+    index.close()
+
+
+async def test_a_full_disk(tmp_path: Path) -> None:
+    """A write that the disk refuses is told as what may pass, leaves what was, and the next one works."""
+    index = EmbeddedIndex(tmp_path / "knowledge.db")
+    await index.put_document("base", "d", [chunk("limits")], {"s": [vector(1)]})
+    pages = index._writer.execute("PRAGMA page_count").get
+    index._writer.execute(f"PRAGMA max_page_count = {pages}")
+    many = [chunk(f"m{n}", n, text="满 " * 500) for n in range(500)]
+    for _ in range(2):
+        with pytest.raises(Fault) as caught:
+            await index.put_document("base", "d", many, {"s": [vector(1)] * 500})
+        assert (caught.value.slug, caught.value.is_retryable) == ("stores_unavailable", True)
+    assert await names(index, text="限流") == ["limits"]
+    index._writer.execute("PRAGMA max_page_count = 1000000")
+    await index.put_document("base", "d", many, {"s": [vector(1)] * 500})
+    assert (await index.list_chunks("base", "d", offset=0, limit=1))[1] == 500
+    index.close()
 
 
 async def test_strange_texts(index: SearchIndex) -> None:

@@ -1,8 +1,9 @@
 """The embedded search index: one file that only apsw opens, exact vectors partitioned by base beside a text index of our own words."""
 
 import asyncio
+import contextlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,7 +11,7 @@ from typing import Any, TypeVar
 import apsw
 import sqlite_vec
 
-from steelyard.base.errors import SetupFault
+from steelyard.base.errors import SetupFault, fault
 from steelyard.knowledge.embedded_search import Search
 from steelyard.knowledge.embedded_tables import (
     SCHEMA,
@@ -24,6 +25,8 @@ from steelyard.knowledge.index import Hit, IndexedChunk, Wish, indexed_text
 from steelyard.knowledge.vector_cache import VectorCache
 
 T = TypeVar("T")
+#: What may pass: a full disk, another writer that takes its time.
+_PASSING = (apsw.FullError, apsw.BusyError, apsw.IOError, apsw.CantOpenError, apsw.ReadOnlyError)
 
 FORMAT = 1
 #: The largest document takes some ten seconds to write.
@@ -33,6 +36,22 @@ READERS = 2
 MMAP_BYTES = 1 << 32
 #: Of memory, for vectors of bases that are asked.
 CACHE_BYTES = 512 * 1024 * 1024
+
+
+@contextlib.contextmanager
+def _transaction(connection: apsw.Connection, begin: str) -> Iterator[None]:
+    """All of it or nothing. What the disk refuses, if only at the end, is a fault that callers are told of and that tasks wait for."""
+    try:
+        connection.execute(begin)
+        yield
+        connection.execute("COMMIT")
+    except BaseException as failure:
+        # a full disk has ended the transaction already
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        if isinstance(failure, _PASSING):
+            raise fault("stores_unavailable", detail=f" (The search index: {failure}.)") from failure
+        raise
 
 
 class EmbeddedIndex:
@@ -79,14 +98,8 @@ class EmbeddedIndex:
 
     async def _write(self, work: Callable[[apsw.Connection], T]) -> T:
         def run() -> T:
-            self._writer.execute("BEGIN IMMEDIATE")
-            try:
-                result = work(self._writer)
-            except BaseException:
-                self._writer.execute("ROLLBACK")
-                raise
-            self._writer.execute("COMMIT")
-            return result
+            with _transaction(self._writer, "BEGIN IMMEDIATE"):
+                return work(self._writer)
 
         return await asyncio.get_running_loop().run_in_executor(self._writing, run)
 
@@ -95,10 +108,9 @@ class EmbeddedIndex:
             connection = self._free.pop()
             try:
                 # one transaction: what is read belongs together, whatever is written meanwhile
-                connection.execute("BEGIN")
-                return work(connection)
+                with _transaction(connection, "BEGIN"):
+                    return work(connection)
             finally:
-                connection.execute("COMMIT")
                 self._free.append(connection)
 
         return await asyncio.get_running_loop().run_in_executor(self._reading, run)

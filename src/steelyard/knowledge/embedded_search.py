@@ -44,6 +44,14 @@ class Search:
         self._base = base
         self._wish = wish
         self._where, self._values = _conditions(wish)
+        #: What may be found at all, ascending, where the wish narrows it; None where it does not.
+        self._allowed = self._narrowed() if wish.documents is not None or wish.metadata else None
+
+    def _narrowed(self) -> Any:
+        rows: Any = self._connection.execute(
+            f"SELECT row FROM chunk WHERE base = ? AND {self._where} ORDER BY row", (self._base, *self._values)
+        )
+        return np.array([row for (row,) in rows], dtype=np.int64)
 
     def run(self) -> list[Hit]:
         """The best first."""
@@ -113,16 +121,24 @@ class Search:
         return self._cache.find(self._base, space, chunks, int(newest), load)
 
     def _blended(self, matrices: Mapping[str, Matrix | None], depth: int) -> list[int] | None:
-        """The nearest in all spaces together; None where a space is not in memory, or has other chunks than the others."""
+        """The nearest in all spaces together; None where a space is not in memory."""
         wish = self._wish
         kept = [one for one in matrices.values() if one is not None]
-        if len(kept) < len(wish.vectors) or any(not np.array_equal(one.rows, kept[0].rows) for one in kept[1:]):
+        if len(kept) < len(wish.vectors):
             return None
-        total = sum(
+        above = [
             one.above(wish.vectors[space], wish.weights[space], wish.levels[space, False], wish.levels[space, True])
             for space, one in zip(matrices, kept, strict=True)
-        )
-        return [row for row, _ in self._first_open(lambda count: best_of(kept[0].rows, total, count), depth)]
+        ]
+        rows, total = kept[0].rows, above[0]
+        for one, more in zip(kept[1:], above[1:], strict=True):
+            if np.array_equal(rows, one.rows):
+                total = total + more
+                continue
+            # they were read at different times: one may have kept what the other never saw
+            rows, mine, theirs = np.intersect1d(rows, one.rows, assume_unique=True, return_indices=True)
+            total = total[mine] + more[theirs]
+        return [row for row, _ in self._best(rows, total, depth)]
 
     def _nearest(
         self, number: int, matrix: Matrix | None, vector: Sequence[float], depth: int
@@ -132,8 +148,14 @@ class Search:
             return self._first_open(
                 lambda count: self._nearest_in_file(number, vector, min(count, MAX_NEIGHBOURS)), depth
             )
-        likeness = matrix.likeness(vector)
-        return self._first_open(lambda count: best_of(matrix.rows, likeness, count), depth)
+        return self._best(matrix.rows, matrix.likeness(vector), depth)
+
+    def _best(self, rows: Any, values: Any, depth: int) -> list[tuple[int, float]]:
+        """The highest of those that may be found."""
+        if self._allowed is not None:
+            is_allowed = np.isin(rows, self._allowed, assume_unique=True)
+            return best_of(rows[is_allowed], values[is_allowed], depth)
+        return self._first_open(lambda count: best_of(rows, values, count), depth)
 
     def _first_open(self, look: Callable[[int], list[tuple[int, float]]], depth: int) -> list[tuple[int, float]]:
         """The first that may be found: as many are looked at as it takes."""
@@ -155,6 +177,9 @@ class Search:
 
     def _open(self, rows: list[int]) -> set[int]:
         """Which of these may be found."""
+        if self._allowed is not None:
+            wanted = np.array(rows, dtype=np.int64)
+            return set(wanted[np.isin(wanted, self._allowed)].tolist())
         kept: Any = self._connection.execute(
             f"SELECT row FROM chunk WHERE row IN (SELECT value FROM json_each(?)) AND chunk.base = ? AND {self._where}",
             (json.dumps(rows), self._base, *self._values),
