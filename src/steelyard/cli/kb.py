@@ -21,6 +21,8 @@ ROOT = "/control/v1/knowledge-bases"
 #: What a server reads; of folders the rest is passed over.
 SUFFIXES = frozenset({".txt", ".md", ".html", ".htm", ".csv", ".json", ".pdf", ".docx", ".pptx", ".xlsx", ".epub"})
 LOOK_S = 0.5
+#: Questions measured in one call, and files taken in by one job.
+PORTION, FILES = 50, 500
 
 
 @app.command
@@ -126,39 +128,49 @@ def add(base: str, *paths: Path, wait: bool = True, endpoint: EndpointFlags = HE
     if not files:
         raise SetupFault(f"There is nothing to add; read are {' '.join(sorted(SUFFIXES))}.")
     with calling(endpoint) as client:
-        known = {one["name"]: one for one in _pages(client, f"{ROOT}/{base}/documents")}
-        added, replaced, passed = [], [], 0
-        for name, file in files:
-            was = known.get(name)
-            if was is not None and was["status"] == "FINISH" and was["digest"] == _digest(file):
-                passed += 1
-                continue
-            with file.open("rb") as opened:
-                form = {"purpose": (None, "file-extract"), "file": (name, opened)}
-                added.append(client.upload(f"{client.endpoint.base_url}/files", form).json()["id"])
-            if was is not None:
-                replaced.append(was["id"])
-        if not added:
-            print(f"Nothing was changed: {passed} files are in the base already.", file=sys.stderr)
+        documents = f"{ROOT}/{base}/documents"
+        known = {one["name"]: one for one in _pages(client, documents)}
+        changed = [(name, file) for name, file in files if not _is_known(known.get(name), file)]
+        if not changed:
+            print(f"Nothing was changed: {len(files)} files are in the base already.", file=sys.stderr)
             return
-        # the old ones go first: a file that only its name changed is no duplicate of itself
-        for document in replaced:
-            client.delete(f"{ROOT}/{base}/documents/{document}")
-        job = client.post(f"{ROOT}/{base}/documents", {"documents": added}).json()
-        if wait:
-            job = _wait(client, base, job)
+        added = [_upload(client, name, file) for name, file in changed]
+        jobs = []
+        for start in range(0, len(added), FILES):
+            job = client.post(documents, {"documents": added[start : start + FILES]}).json()
+            jobs.append(_wait(client, base, job) if wait else job)
+        names = {job["id"] for job in jobs}
         failed = [
-            one for one in _pages(client, f"{ROOT}/{base}/documents")
-            if one["job"] == job["id"] and one["status"] in ("INSERT_ERROR", "PARSE_FAILED")
-        ]  # fmt: skip
+            one
+            for one in _pages(client, documents)
+            if one["job"] in names and one["status"] in ("INSERT_ERROR", "PARSE_FAILED")
+        ]
+        # what takes an old one's place is found before that is gone
+        for name, _ in changed:
+            if name in known and name not in {one["name"] for one in failed}:
+                client.delete(f"{documents}/{known[name]['id']}")
+    unchanged = len(files) - len(changed)
     if json:
-        print_json({"job": job, "failed": failed, "unchanged": passed})
+        print_json({"jobs": jobs, "failed": failed, "unchanged": unchanged})
     else:
         for one in failed:
             print(f"{one['name']}: {one['message']}", file=sys.stderr)
-        print(f"{job['id']}  {job['status']}: {len(added) - len(failed)} of {len(added)} files, {passed} unchanged")
+        for job in jobs:
+            print(f"{job['id']}  {job['status']}")
+        print(f"{len(added) - len(failed)} of {len(added)} files, {unchanged} unchanged")
     if failed:
         sys.exit(EXIT_FAILED)
+
+
+def _is_known(was: dict[str, Any] | None, file: Path) -> bool:
+    return was is not None and was["status"] == "FINISH" and was["digest"] == _digest(file)
+
+
+def _upload(client: Client, name: str, file: Path) -> str:
+    with file.open("rb") as opened:
+        form = {"purpose": (None, "file-extract"), "file": (name, opened)}
+        made: str = client.upload(f"{client.endpoint.base_url}/files", form).json()["id"]
+    return made
 
 
 def _files(paths: tuple[Path, ...]) -> Iterator[tuple[str, Path]]:
@@ -312,8 +324,10 @@ def bench(
         cases = [msgspec.json.decode(line) for line in questions.read_bytes().splitlines() if line.strip()]
     except msgspec.DecodeError as exc:
         raise SetupFault(f"{questions} is not JSON lines: {exc}.") from None
+    if not cases:
+        raise SetupFault(f"{questions} has no question.")
     with calling(endpoint) as client:
-        found = client.post(f"{ROOT}/{base}/bench", {"cases": cases[:limit]}).json()["data"]
+        found = _measure(client, base, cases[:limit])
     if json:
         print_json(found)
         return
@@ -328,6 +342,19 @@ def bench(
 def _line(text: str, most: int) -> str:
     """The beginning of a text on one line."""
     return " ".join(text.split())[:most]
+
+
+def _measure(client: Client, base: str, cases: list[Any]) -> dict[str, Any]:
+    """The questions in portions, since a call is answered in time or not at all; told as of one set."""
+    # imported here: no other command needs it
+    from steelyard.knowledge.quality import Quality, join
+
+    parts: dict[str, list[Quality]] = {}
+    for start in range(0, len(cases), PORTION):
+        told = client.post(f"{ROOT}/{base}/bench", {"cases": cases[start : start + PORTION]}).json()["data"]
+        for way, one in told.items():
+            parts.setdefault(way, []).append(msgspec.convert(one, Quality))
+    return {way: msgspec.to_builtins(join(some)) for way, some in parts.items()}
 
 
 def _print(made: dict[str, Any], line: str, *, json: bool) -> None:

@@ -242,11 +242,17 @@ class Bases:
 
     async def sweep_index(self) -> int:
         """Removes chunks of documents that are gone; how many documents. A process may have ended between the two steps of a deletion."""
-        removed = 0
-        for base_id, document_id in await self._index.list_owners():
-            async with self._database.read() as connection:
-                known = await knowledge.find_base_document(connection, base_id, document_id)
-            if known is None:
+        async with self._database.read() as connection:
+            _, bases = await knowledge.list_bases(connection, None, limit=1)
+        if not bases:
+            # nothing can be found without a base, and a process that has none need not open the index for this
+            return 0
+        removed, known_of, known = 0, "", frozenset[str]()
+        for base_id, document_id in sorted(await self._index.list_owners()):
+            if base_id != known_of:
+                async with self._database.read() as connection:
+                    known_of, known = base_id, await knowledge.list_document_ids(connection, base_id)
+            if document_id not in known:
                 await self._index.delete_document(base_id, document_id)
                 removed += 1
         return removed

@@ -42,6 +42,8 @@ API = "knowledge"
 #: Before a document's id: its parsing as a task, which there is once.
 PARSING_PREFIX = "parsing-"
 LOST_S = 60
+#: Documents stay until they are deleted; links to them do not.
+LINK_S = 24 * 3600
 
 
 class Documents:
@@ -151,36 +153,43 @@ class Documents:
                 )
             name, stored = found
             made = _document(document_id, grant, name, stored, category, parser, tags)
-            await self._insert(connection, made)
+            await self._check_room(connection, grant.workspace, 1)
+            await knowledge.insert_document(connection, made)
             await records.release_upload(connection, key)
             await records.set_keeping(connection, stored.id, None)
         await self._submit(made, grant)
         return made
 
-    async def add_file(self, grant: Grant, file_id: str) -> Document:
-        """The document of a file that was uploaded by another API; it is read when a base takes it in.
+    async def gather(self, grant: Grant, wanted: Sequence[str]) -> dict[str, Document]:
+        """Documents by their ids, in this order; of a file of another API its document, made where there is none yet.
+
+        Such a document is read when a base takes it in.
 
         Raises:
-            Fault: `file_not_found`.
+            Fault: `file_not_found`: one is neither, and none was made.
         """
-        async with self._database.write() as connection:
-            known = await knowledge.find_document(connection, grant.workspace, file_id)
-            if known is not None:
-                return known
-            file = await records.find_file(connection, grant.workspace, file_id)
-            if file is None:
-                raise fault("file_not_found", id=file_id[:100])
+        ids = tuple(dict.fromkeys(wanted))
+        async with self._database.read() as connection:
+            known = await knowledge.find_documents(connection, grant.workspace, ids)
+        lacking = [one for one in ids if one not in known]
+        if lacking:
             category = Category(id=FILES_CATEGORY, workspace=grant.workspace, name=FILES_CATEGORY)
-            made = _document(file.id, grant, file.object.name, file.object, category)
-            await self._insert(connection, made)
-        return made
+            async with self._database.write() as connection:
+                await self._check_room(connection, grant.workspace, len(lacking))
+                for file_id in lacking:
+                    file = await records.find_file(connection, grant.workspace, file_id)
+                    if file is None:
+                        raise fault("file_not_found", id=file_id[:100])
+                    known[file_id] = _document(file.id, grant, file.object.name, file.object, category)
+                    await knowledge.insert_document(connection, known[file_id])
+        return {one: known[one] for one in ids}
 
-    async def _insert(self, connection: AsyncConnection, made: Document) -> None:
-        _, count = await knowledge.list_documents(connection, made.workspace, limit=1)
-        _, size_bytes = await records.sum_sizes(connection, made.workspace)
-        if count >= MAX_DOCUMENTS or size_bytes > MAX_TOTAL_BYTES:
+    @staticmethod
+    async def _check_room(connection: AsyncConnection, workspace: str, more: int) -> None:
+        _, count = await knowledge.list_documents(connection, workspace, limit=1)
+        _, size_bytes = await records.sum_sizes(connection, workspace)
+        if count + more > MAX_DOCUMENTS or size_bytes > MAX_TOTAL_BYTES:
             raise fault("storage_full")
-        await knowledge.insert_document(connection, made)
 
     async def _submit(self, made: Document, grant: Grant) -> None:
         ask = TaskAsk(kind=PARSING, model="", api=API, service=PARSING, settings={"document": made.id})
@@ -237,12 +246,12 @@ class Documents:
             )
 
     async def links_of(self, document: Document) -> tuple[str, str]:
-        """Where the document itself and what it was parsed into can be fetched, for a while; '' where there is none."""
+        """Where the document itself and what it was parsed into can be fetched, for a day; '' where there is none."""
+        until_us = now_us() + LINK_S * MICROS
         async with self._database.read() as connection:
-            found = await self._shelf.links_of(
-                connection, [one for one in (document.object_id, document.blocks_id) if one]
-            )
-        return found.get(document.object_id, ""), found.get(document.blocks_id, "")
+            found = [await records.find_object(connection, one) for one in (document.object_id, document.blocks_id)]
+        origin, parsed = ("" if one is None else self._shelf.links.sign(one, until_us) for one in found)
+        return origin, parsed
 
     # changing
 

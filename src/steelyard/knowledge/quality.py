@@ -9,7 +9,7 @@ import msgspec
 
 from steelyard.base.errors import fault
 from steelyard.canon.knowledge import KnowledgeBase
-from steelyard.knowledge.retrieval import HYBRID, NO_RERANK, TEXT, VECTORS, Question, Retriever
+from steelyard.knowledge.retrieval import HYBRID, NO_RERANK, TEXT, VECTORS, Question, Retriever, Vectors
 from steelyard.tasks.caller import Rights
 
 DEPTH = 10
@@ -61,23 +61,26 @@ async def measure(
     for way in ways:
         if way not in WAYS:
             raise fault("parameter_invalid", detail=f"modes: {way[:40]!r} is none of {', '.join(WAYS)}.", param="modes")
-    return {way: await _measure_way(retriever, rights, base, cases, *WAYS[way]) for way in ways}
-
-
-async def _measure_way(
-    retriever: Retriever, rights: Rights, base: KnowledgeBase, cases: Sequence[Case], mode: str, rerank: str
-) -> Quality:
     slots = asyncio.Semaphore(AT_ONCE)
 
-    async def one(case: Case) -> list[tuple[str, str]]:
-        question = Question(text=case.question, limit=5 * DEPTH, mode=mode, rerank_model=rerank, min_score=0.0)
+    async def answers_to(case: Case) -> dict[str, list[tuple[str, str]]]:
         async with slots:
-            found = await retriever.retrieve(rights, [base], question)
-        # several chunks of one document are one answer
-        return list(dict.fromkeys((passage.document_id, passage.document_name) for passage in found))[:DEPTH]
+            # the same vectors for every way: they are what takes its time
+            vectors = await retriever.embed(rights, [base], case.question)
+            return {way: await _answer(retriever, rights, base, case, way, vectors) for way in ways}
 
-    answers = await asyncio.gather(*(one(case) for case in cases))
-    return sum_up(list(zip(cases, answers, strict=True)))
+    answers = await asyncio.gather(*(answers_to(case) for case in cases))
+    return {way: sum_up([(case, told[way]) for case, told in zip(cases, answers, strict=True)]) for way in ways}
+
+
+async def _answer(
+    retriever: Retriever, rights: Rights, base: KnowledgeBase, case: Case, way: str, vectors: Vectors
+) -> list[tuple[str, str]]:
+    """Documents by (id, name), the best first; several chunks of one document are one answer."""
+    mode, rerank = WAYS[way]
+    question = Question(text=case.question, limit=5 * DEPTH, mode=mode, rerank_model=rerank, min_score=0.0)
+    found = await retriever.retrieve(rights, [base], question, vectors)
+    return list(dict.fromkeys((passage.document_id, passage.document_name) for passage in found))[:DEPTH]
 
 
 def sum_up(answered: Sequence[tuple[Case, list[tuple[str, str]]]], *, is_part: bool = False) -> Quality:
@@ -118,3 +121,19 @@ def _ndcg(gains: list[bool], right: int) -> float:
     got = sum(1 / math.log2(place + 1) for place, is_right in enumerate(gains, 1) if is_right)
     best = sum(1 / math.log2(place + 1) for place in range(1, min(right, DEPTH) + 1))
     return got / best if best else 0.0
+
+
+def join(parts: Sequence[Quality]) -> Quality:
+    """The measures over several sets as over one."""
+    count = sum(one.questions for one in parts)
+
+    def mean(name: str) -> float:
+        return _share(sum(getattr(one, name) * one.questions for one in parts), count)
+
+    kinds = dict.fromkeys(kind for one in parts for kind in one.by_kind)
+    return Quality(
+        questions=count,
+        **{name: mean(name) for name in ("hit_at_1", "hit_at_5", "hit_at_10", "mrr", "ndcg_at_10")},
+        by_kind={kind: join([one.by_kind[kind] for one in parts if kind in one.by_kind]) for kind in kinds},
+        misses=[miss for one in parts for miss in one.misses],
+    )

@@ -4,7 +4,7 @@ Where a base is embedded by both embedded models, the second look costs no call:
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
@@ -27,6 +27,8 @@ MODES = (HYBRID, TEXT, VECTORS)
 #: A second look that is none.
 NO_RERANK = "none"
 MAX_PASSAGES = 200
+#: A question's vectors, by space.
+Vectors = dict[str, Sequence[float]]
 
 
 class Question(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,21 +68,35 @@ class Retriever:
         self._models = models
         self._calibration = Calibration(index)
 
-    async def retrieve(self, rights: Rights, bases: Sequence[KnowledgeBase], question: Question) -> list[Passage]:
+    async def retrieve(
+        self, rights: Rights, bases: Sequence[KnowledgeBase], question: Question, vectors: Vectors | None = None
+    ) -> list[Passage]:
         """The best first, of all bases together.
+
+        Args:
+            vectors: of the question, where they were made already.
 
         Raises:
             Fault: a model refused.
         """
         if not question.text.strip():
             return []
-        spaces = dict.fromkeys(space for base in bases for space in base.spec.spaces)
-        vectors = {} if question.mode == TEXT else await self._embed(rights, tuple(spaces), question.text)
+        if question.mode == TEXT:
+            vectors = {}
+        elif vectors is None:
+            vectors = await self.embed(rights, bases, question.text)
         found = await asyncio.gather(*(self._retrieve_from(rights, base, question, vectors) for base in bases))
         merged = sorted((one for some in found for one in some), key=lambda one: -one.score)
         return merged[: question.limit]
 
-    async def _embed(self, rights: Rights, spaces: Iterable[str], text: str) -> dict[str, Sequence[float]]:
+    async def embed(self, rights: Rights, bases: Sequence[KnowledgeBase], text: str) -> Vectors:
+        """A question's vectors, by every space of some bases.
+
+        Raises:
+            Fault: a model refused.
+        """
+        spaces = dict.fromkeys(space for base in bases for space in base.spec.spaces)
+
         async def one(space: str) -> tuple[str, Sequence[float]]:
             rows = await self._models.embed(rights, space, [text], QUERY, within_s=MODEL_S)
             return space, rows[0]
@@ -88,7 +104,7 @@ class Retriever:
         return dict(await asyncio.gather(*(one(space) for space in spaces)))
 
     async def _retrieve_from(
-        self, rights: Rights, base: KnowledgeBase, question: Question, vectors: dict[str, Sequence[float]]
+        self, rights: Rights, base: KnowledgeBase, question: Question, vectors: Vectors
     ) -> list[Passage]:
         documents = await self._narrowed(base, question)
         if documents == ():

@@ -52,7 +52,7 @@ class Searching:
         pending: tuple[str, ...] = ()
         failed: dict[str, str] = {}
         if wanted:
-            files_asked = await self._find_documents(grant, wanted)
+            files_asked = await self._documents.gather(grant, wanted)
             home = await self._home(grant)
             rows = await self._taken_in(grant, home, files_asked, wait_s)
             pending = tuple(one.document_id for one in rows.values() if one.status == RUNNING)
@@ -67,11 +67,6 @@ class Searching:
     async def _all_files(self, workspace: str) -> tuple[str, ...]:
         found, _ = await self._library.list_files(workspace, purpose=None, after="", limit=MAX_FILES)
         return tuple(one.id for one in found if is_readable(one.object.name))
-
-    async def _find_documents(self, grant: Grant, wanted: Sequence[str]) -> dict[str, Document]:
-        """The documents of files, made where there are none yet."""
-        known = await self._documents.find_all(grant.workspace, wanted)
-        return {one: known.get(one) or await self._documents.add_file(grant, one) for one in wanted}
 
     async def _home(self, grant: Grant) -> KnowledgeBase:
         """The workspace's base of searched files."""

@@ -366,3 +366,9 @@ async def list_unparsed(connection: AsyncConnection, older_than_us: int, but_cat
         .limit(PORTION)
     )
     return [_read(row, Document) for row in await connection.execute(query)]
+
+
+async def list_document_ids(connection: AsyncConnection, base_id: str) -> frozenset[str]:
+    """The documents of a base."""
+    query = select(base_document.c.document_id).where(base_document.c.base_id == base_id)
+    return frozenset(await connection.scalars(query))

@@ -40,6 +40,9 @@ MAX_CHUNK = 6000
 _STATUS = {FINISH: "completed", INSERT_ERROR: "failed", PARSE_FAILED: "failed"}
 _FILE_STATUSES = {"in_progress": RUNNING, "completed": FINISH, "failed": INSERT_ERROR}
 
+#: In one call.
+MAX_FILES = 2000
+FileIds = Annotated[list[str], msgspec.Meta(max_length=MAX_FILES)]
 Attributes = dict[str, str | float | bool]
 
 
@@ -61,7 +64,7 @@ class StoreWish(msgspec.Struct):
     """Body of POST /vector_stores."""
 
     name: str | None = None
-    file_ids: list[str] = []
+    file_ids: FileIds = []
     metadata: Attributes | None = None
     description: str = ""
     chunking_strategy: Strategy | None = None
@@ -89,8 +92,8 @@ class FileWish(msgspec.Struct):
 class BatchWish(msgspec.Struct):
     """Body of POST /vector_stores/ID/file_batches."""
 
-    file_ids: list[str] = []
-    files: list[FileWish] = []
+    file_ids: FileIds = []
+    files: Annotated[list[FileWish], msgspec.Meta(max_length=MAX_FILES)] = []
     attributes: Attributes | None = None
     chunking_strategy: Strategy | None = None
 
@@ -166,7 +169,7 @@ class VectorStoresApi:
             embedding_model=wish.embedding_model,
             metadata=dict(wish.metadata or {}),
         )
-        files = [await self._documents.add_file(grant, one) for one in dict.fromkeys(wish.file_ids)]
+        files = list((await self._documents.gather(grant, wish.file_ids)).values())
         made = await self._bases.create(grant, wish.name or "", spec)
         if files:
             await self._bases.submit(grant, made, files)
@@ -236,7 +239,7 @@ class VectorStoresApi:
     async def _take_in(
         self, grant: Grant, base: KnowledgeBase, wishes: Sequence[FileWish], strategy: Strategy | None
     ) -> str:
-        files = {one.file_id: await self._documents.add_file(grant, one.file_id) for one in wishes}
+        files = await self._documents.gather(grant, [one.file_id for one in wishes])
         attributes = {one.file_id: _attributes(one.attributes) for one in wishes}
         cutting = base.spec.cutting if strategy is None else _cutting(strategy)
         return await self._bases.submit(grant, base, list(files.values()), cutting=cutting, metadata=attributes)

@@ -2,7 +2,7 @@
 
 import math
 
-from steelyard.knowledge.quality import Case, sum_up
+from steelyard.knowledge.quality import Case, join, sum_up
 
 
 def documents(*names: str) -> list[tuple[str, str]]:
@@ -22,6 +22,20 @@ def test_measures() -> None:
     assert found.ndcg_at_10 == round((1 + 1 / math.log2(4)) / 3, 4)
     assert {kind: one.hit_at_5 for kind, one in found.by_kind.items()} == {"plain": 1.0, "hard": 0.0}
     assert [(one["question"], one["found"]) for one in found.misses] == [("c", ["x.md", "y.md", "z.md"])]
+
+
+def test_joined() -> None:
+    """Portions of a set are told as the whole."""
+    answered = [
+        (Case("a", ("x",), "plain"), documents("x", "y", "z")),
+        (Case("b", ("z",), "plain"), documents("x", "y", "z")),
+        (Case("c", ("w",), "hard"), documents("x", "y", "z")),
+        (Case("d", ("y",), "hard"), documents("x", "y", "z")),
+    ]
+    whole, parts = sum_up(answered), join([sum_up(answered[:2]), sum_up(answered[2:])])
+    assert (parts.questions, parts.hit_at_5, parts.misses) == (whole.questions, whole.hit_at_5, whole.misses)
+    assert abs(parts.mrr - whole.mrr) < 1e-3
+    assert parts.by_kind == whole.by_kind
 
 
 def test_several_right_ones() -> None:
