@@ -213,7 +213,8 @@ class App:
                 return
             if bailian_wire.is_management(path):
                 status, answer_headers, answer = await self._manage(scope, headers, receive, request_id)
-                await _send(send, status, [*answer_headers, (b"x-request-id", request_id.encode())], answer, "GET")
+                answer_headers = [*answer_headers, (b"x-request-id", request_id.encode())]
+                await _send(send, status, answer_headers, answer, scope["method"])
                 return
             is_public = _is_public(path)
             if not is_public:
@@ -265,7 +266,7 @@ class App:
         path, query = scope["raw_path"].decode("latin-1"), scope["query_string"].decode("latin-1")
         admission = self._core.admission
         grant, digest = await admission.identify_signer(scope["method"], path, query, headers)
-        body = await _read_body(headers, receive, MAX_PUBLIC_BODY_BYTES)
+        body = await _read_body(headers, receive, self._core.max_body_bytes)
         if digest and digest != sha256(body).hexdigest():
             raise fault("signature_incomplete", detail="x-acs-content-sha256 is not the body's.")
         client = (scope.get("client") or (None,))[0]
