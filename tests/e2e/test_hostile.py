@@ -37,6 +37,15 @@ def read_all(client: socket.socket) -> bytes:
     return data
 
 
+def refusal(client: socket.socket) -> bytes:
+    """What has come by now; nothing where the server still waits."""
+    client.settimeout(0.05)
+    try:
+        return client.recv(65536)
+    except TimeoutError:
+        return b""
+
+
 HEAD = (
     b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %b\r\nContent-Type: application/json\r\n"
 )
@@ -57,13 +66,33 @@ def test_garbage_gets_400(served: Served) -> None:
 
 
 def test_huge_head_is_refused(served: Served) -> None:
-    """A head beyond 64 KiB is refused, however it is cut."""
+    """A head beyond 256 KiB is refused, however it is cut."""
     with connect(served) as client:
         with contextlib.suppress(OSError):
             client.sendall(b"GET /v1/models HTTP/1.1\r\n")
             for number in range(3000):
                 client.sendall(b"X-Pad-%d: " % number + b"y" * 100 + b"\r\n")
         assert read_all(client)[:12] in (b"HTTP/1.1 431", b"")
+
+
+def test_unfinished_heads_are_bounded_together(served: Served) -> None:
+    """Many long heads that never end: beyond the budget 503 with Retry-After, and none of it is kept afterwards."""
+    with contextlib.ExitStack() as opened:
+        clients = [opened.enter_context(connect(served)) for _ in range(240)]
+        for client in clients:
+            with contextlib.suppress(OSError):
+                client.sendall(b"GET /v1/models HTTP/1.1\r\nX-Pad: " + b"y" * 200_000)
+        time.sleep(1)
+        answers = [refusal(client) for client in clients]
+        refused = [answer for answer in answers if answer]
+        assert 0 < len(refused) < len(clients)
+        assert all(answer.startswith(b"HTTP/1.1 503") and b"retry-after" in answer.lower() for answer in refused)
+    time.sleep(0.5)
+    with connect(served) as client:
+        client.sendall(b"GET /v1/models?q=" + b"y" * 100_000)
+        time.sleep(0.2)
+        client.sendall(b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert read_all(client).startswith(b"HTTP/1.1 401")
 
 
 def test_hundred_megabytes_are_413_without_being_kept(served: Served) -> None:

@@ -22,6 +22,8 @@ from steelyard.gateway.exchange import Headers
 
 #: A question to a knowledge base comes in the URL, percent-encoded: nine bytes a Chinese character.
 MAX_HEAD_BYTES = 262_144
+#: What a head has beyond this is taken from the strangers' budget: who sends a head has not shown a key yet.
+FREE_HEAD_BYTES = 65_536
 MAX_PARSED_URL = 65_000
 HEAD_TIMEOUT_S = 15.0
 BODY_IDLE_TIMEOUT_S = 20.0
@@ -204,6 +206,8 @@ class FastLane(HttpToolsProtocol):
 
     lane: LaneExchange | None = None
     head_bytes = 0
+    #: how much of the head is taken from the strangers' budget
+    head_taken = 0
     is_reading_head = False
     #: loop time since when the request now coming in is coming in; 0.0 while none is
     receiving_since = 0.0
@@ -242,9 +246,24 @@ class FastLane(HttpToolsProtocol):
         else:
             super().data_received(data)
         if self.is_reading_head:
-            self.head_bytes += len(data)
-            if self.head_bytes > MAX_HEAD_BYTES:
-                self._refuse_connection(431, fault("body_invalid", detail=" (The head of the request is too large.)"))
+            self._hold_head(len(data))
+
+    def _hold_head(self, size: int) -> None:
+        self.head_bytes += size
+        if self.head_bytes > MAX_HEAD_BYTES:
+            self._refuse_connection(431, fault("body_invalid", detail=" (The head of the request is too large.)"))
+            return
+        more = self.head_bytes - FREE_HEAD_BYTES - self.head_taken
+        if more > 0:
+            if self.strangers.take(more):
+                self.head_taken += more
+            else:
+                self._refuse_connection(503, fault("overloaded"))
+
+    def _free_head(self) -> None:
+        if self.head_taken:
+            self.strangers.give_back(self.head_taken)
+            self.head_taken = 0
 
     def _feed(self, data: bytes) -> None:
         """What the parent does where no keep-alive timer runs and nothing is upgraded."""
@@ -257,6 +276,7 @@ class FastLane(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """asyncio: gone."""
+        self._free_head()
         lane = self.lane
         super().connection_lost(exc)
         if lane is not None:
@@ -309,6 +329,7 @@ class FastLane(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """httptools: head complete; hot or not is decided here."""
         self.is_reading_head = False
+        self._free_head()
         headers = {name.lower(): value for name, value in self._head_fields.items()}
         self._head_fields.clear()
         dialect = self.hot.get(self.url)
