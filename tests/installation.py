@@ -116,14 +116,21 @@ class Installation:
 
     def children(self) -> dict[int, str]:
         """Process ids of this installation's own children, with their roles."""
-        assert self.process is not None
         found = {}
-        for task in Path(f"/proc/{self.process.pid}/task").iterdir():
-            for pid in (task / "children").read_text().split():
-                with contextlib.suppress(OSError, IndexError, ValueError):
-                    command = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
-                    found[int(pid)] = command[command.index("steelyard.assembly") + 1]
+        for pid in self._child_pids():
+            with contextlib.suppress(OSError, IndexError, ValueError):
+                command = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
+                found[int(pid)] = command[command.index("steelyard.assembly") + 1]
         return found
+
+    def _child_pids(self) -> list[str]:
+        """Of every thread; one that ends between being listed and being read has no children left to tell."""
+        assert self.process is not None
+        pids: list[str] = []
+        for thread in Path(f"/proc/{self.process.pid}/task").iterdir():
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                pids += (thread / "children").read_text().split()
+        return pids
 
 
 class Vendor:
