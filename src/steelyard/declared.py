@@ -2,14 +2,17 @@
 
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import msgspec
 
+from steelyard.base.errors import Fault, SetupFault
 from steelyard.base.jsondoor import encode
 from steelyard.canon.model import Model, Price, Target
 from steelyard.config import Diffusion, PriceSettings, Settings, price_micros, resolve_secret, second_micros
 
 if TYPE_CHECKING:
+    from steelyard.canon.apps import Plugin, ToolSpec
     from steelyard.control.catalogue import Catalogue, EmbeddedEntry, ProviderSpec, RouteSpec
     from steelyard.control.providers import Stored
 
@@ -35,6 +38,7 @@ def make_catalogue(settings: Settings) -> "Catalogue":
         routes=declared_routes(settings),
         embedded_names=settings.embedded_names,
         stop_when_exhausted=settings.quota.stop_when_exhausted,
+        plugins=frozenset(settings.plugins),
     )
     models_dir = Path(settings.models_dir)
 
@@ -221,6 +225,39 @@ def make_stored(master_key: bytes) -> "Stored":
     from steelyard.control.providers import Stored
 
     return Stored(Sealer(master_key), resolve_secret)
+
+
+def declared_plugins(settings: Settings) -> "dict[str, Plugin]":
+    """The operator's plugins.
+
+    Raises:
+        SetupFault: a description cannot be read, or is none.
+    """
+    from steelyard.apps import openapi
+    from steelyard.canon.apps import OPENAPI, Plugin, PluginSpec
+
+    found = {}
+    for name, one in settings.plugins.items():
+        fields = {key: getattr(one, key) for key in PluginSpec.__struct_fields__ if hasattr(one, key)}
+        spec = PluginSpec(**fields)
+        tools: tuple[ToolSpec, ...] = ()
+        if one.kind == OPENAPI:
+            try:
+                read = openapi.read_description(openapi.read_text(Path(one.document).read_text(encoding="utf-8")))
+            except (OSError, UnicodeDecodeError) as exc:
+                raise SetupFault(f"plugins.{name}.document: {one.document} cannot be read: {exc}.") from None
+            except Fault as failure:
+                raise SetupFault(f"plugins.{name}.document: {failure.message}") from None
+            tools = tuple(tool for tool in read.tools if not one.only or tool.name in one.only)
+            spec = msgspec.structs.replace(spec, url=one.url or next(iter(read.servers), ""))
+        found[name] = Plugin(name=name, spec=spec, tools=tools)
+    return found
+
+
+def trusted_hosts(settings: Settings) -> tuple[str, ...]:
+    """The hosts of the operator's own plugins: they may lie in private networks."""
+    urls = [url for one in settings.plugins.values() for url in (one.url, one.credential.token_url) if url]
+    return tuple(host for url in urls if (host := urlsplit(url).hostname))
 
 
 def link_origin_of(settings: Settings) -> str:

@@ -136,6 +136,7 @@ class Supervisor:
                 on_ready(settings)
                 for _ in range(settings.tasks.workers):
                     await self._add(Child("worker"))
+                await self._add(Child("apps"))
                 if settings.monitor.url != "off":
                     await self._add(Child("monitor"))
             follower = asyncio.create_task(self._follow_weights())
@@ -276,7 +277,7 @@ class Supervisor:
         if (settings.server.host, settings.server.port, settings.server.workers) != fixed:
             log.warning("host, port and workers take effect at the next start")
         self._settings = settings
-        for child in [one for one in self._children if one.role in ("face", "worker", "monitor", "gateway")]:
+        for child in [one for one in self._children if one.role in ("face", "worker", "monitor", "apps", "gateway")]:
             await self._replace(child)
         log.info("the configuration was reloaded")
 
@@ -285,7 +286,7 @@ class Supervisor:
         old, watcher = child.process, child.watcher
         if watcher is not None:
             watcher.cancel()
-        if child.role in ("face", "worker", "monitor") and old is not None:
+        if child.role in ("face", "worker", "monitor", "apps") and old is not None:
             # a named socket or a store has one owner, a worker gives back what it has: the successor must come after
             await _terminate(old, STOP_TIMEOUT_S)
         await self._spawn(child)
@@ -338,7 +339,7 @@ class Supervisor:
     async def _stop_all(self) -> None:
         children = self._children
         # gateways first: the face still takes their last receipts
-        for group in (("gateway",), ("engine", "vectors", "worker", "monitor", "face")):
+        for group in (("gateway",), ("engine", "vectors", "worker", "monitor", "apps", "face")):
             chosen = [child for child in children if child.role in group]
             for child in chosen:
                 child.is_stopping = True

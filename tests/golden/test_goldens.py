@@ -12,12 +12,28 @@ from typing import Any
 import pytest
 
 from steelyard.base.errors import fault
-from steelyard.canon.answer import ARGUED, CALLED, ENDED, SAID, THOUGHT, ChatAnswer, Choice, Piece
+from steelyard.canon.answer import (
+    ARGUED,
+    ASKED_MODEL,
+    CALLED,
+    CALLED_TOOL,
+    ENDED,
+    RAN,
+    SAID,
+    SEARCHED,
+    THOUGHT,
+    ChatAnswer,
+    Choice,
+    Piece,
+    Step,
+)
 from steelyard.canon.conversation import Conversation, Message, Part, Tool, ToolCall
 from steelyard.canon.embedding import EmbeddingAnswer, EmbeddingAsk, RankAnswer, RankAsk, Ranked
+from steelyard.canon.knowledge import FoundPassages, Passage
 from steelyard.canon.request import ModelRequest
 from steelyard.canon.tokens import TokenAnswer
 from steelyard.canon.usage import Usage
+from steelyard.dialects.codec import Codec
 from steelyard.dialects.dialect import Dialect, Showing
 from steelyard.dialects.table import DIALECTS
 
@@ -40,8 +56,30 @@ CHAT = Conversation(
     stop=("END",),
     settings={"temperature": 0.5, "top_p": 0.9, "enable_thinking": True, "thinking_budget": 1024},
 )
+SEARCH = Step(
+    kind=SEARCHED,
+    id="s",
+    found=FoundPassages(
+        question="天气?",
+        passages=(
+            Passage(
+                base_id="kb",
+                chunk_id="c",
+                document_id="d",
+                document_name="天气.md",
+                number=1,
+                text="杭州晴",
+                place="page 3",
+                score=0.9,
+            ),
+        ),
+    ),
+)
+ASKED = Step(kind=ASKED_MODEL, name="qwen-plus", usage=USAGE)
+TOLD = Step(kind=CALLED_TOOL, id="t", name="get", plugin="weather", arguments='{"city":"杭州"}', output="晴")
 ASKS: dict[str, Any] = {
     "chat": CHAT,
+    "apps": CHAT,
     "tokenize": Conversation(messages=CHAT.messages[:1] + CHAT.messages[4:]),
     "embeddings": EmbeddingAsk(texts=("天平", "scales"), text_type="query", dimensions=64),
     "rerank": RankAsk(query="天平", documents=("砝码", "scales"), top_n=1),
@@ -50,6 +88,7 @@ ANSWERS: dict[str, Any] = {
     "chat": ChatAnswer(
         choices=(Choice(text="晴天", reasoning="想一想", tool_calls=(CALL,), reason="tool_calls"),), usage=USAGE
     ),
+    "apps": ChatAnswer(choices=(Choice(text="晴天[1]", reasoning="想一想"),), usage=USAGE, steps=(SEARCH, ASKED, TOLD)),
     "tokenize": TokenAnswer(count=2, ids=(5, 7), texts=("天", "平")),
     "embeddings": EmbeddingAnswer(vectors=([0.5, -0.25], [0.0, 1.0]), usage=Usage(prompt_tokens=3)),
     "rerank": RankAnswer(results=(Ranked(1, 0.75), Ranked(0, 0.25)), usage=Usage(prompt_tokens=6)),
@@ -69,9 +108,13 @@ def name_of(dialect: Dialect) -> str:
     return f"{dialect.api}-{dialect.operation}-{(dialect.paths or (dialect.upstream_path,))[0].strip('/').replace('/', '.')}"
 
 
+def pieces_for(codec: Codec) -> list[Piece]:
+    return [*(Piece(RAN, step=one) for one in (SEARCH, ASKED, TOLD)), *PIECES] if codec.tells_steps else PIECES
+
+
 def showing() -> Showing:
     body = {"input": {"documents": ["砝码", "scales"]}, "documents": ["砝码", "scales"], "encoding_format": "base64"}
-    settings = {"result_format": "message", "return_documents": True, "incremental_output": True}
+    settings = {"result_format": "message", "return_documents": True, "incremental_output": True, "has_thoughts": True}
     request = ModelRequest(
         operation="chat", model="m", raw=b"{}", body=body, settings=settings, wants_usage=True, is_stream=True
     )
@@ -100,7 +143,7 @@ def render(dialect: Dialect) -> dict[str, Any]:
     shown["answer"] = json.loads(codec.write_answer(ANSWERS[dialect.operation], showing()))
     if codec.open_writer is not None:
         writer = codec.open_writer(showing())
-        stream = b"".join(writer.write([piece]) for piece in PIECES) + writer.end(USAGE)
+        stream = b"".join(writer.write([piece]) for piece in pieces_for(codec)) + writer.end(USAGE)
         shown["stream"] = stream.decode().split("\n")
         shown["broken"] = codec.open_writer(showing()).fail(fault("stream_broken")).decode().split("\n")
     headers, body = dialect.render_error(fault("model_not_found", model="m", param="model"), ID)

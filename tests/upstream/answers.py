@@ -51,6 +51,11 @@ def pieces_of(script: Script, body: dict[str, Any]) -> list[str]:
 
 
 def tool_calls_of(script: Script) -> list[dict[str, Any]]:
+    if script.calls:
+        return [
+            {"index": n, "id": f"call_{n}", "type": "function", "function": {"name": name, "arguments": arguments}}
+            for n, (name, arguments) in enumerate(script.calls)
+        ]
     return [
         {
             "index": n,

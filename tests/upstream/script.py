@@ -30,6 +30,10 @@ class Script(msgspec.Struct, forbid_unknown_fields=True):
     no_done: bool = False
     #: Number of parallel tool calls.
     tool_calls: int = 0
+    #: Calls of tools by name: [name, arguments as JSON].
+    calls: list[tuple[str, str]] = []
+    #: Behaviours for the rounds that follow, each time tools have answered; `{tool}` and `{user}` in a text stand for what they said.
+    then: list["Script"] = []
     #: Say what images were sent.
     vision_echo: bool = False
     #: After so many pieces, a moderation error event.

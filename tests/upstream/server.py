@@ -209,6 +209,8 @@ class FakeVendor:
     def _script(self, body: dict[str, Any]) -> Script:
         asked = body.get("script") or (body.get("parameters") or {}).get("script")
         script = msgspec.convert(asked or {}, Script)
+        if script.then:
+            script = _round(script, body.get("messages") or [])
         if script.sequence:
             number = self._sequences.get(script.sequence_id, 0)
             self._sequences[script.sequence_id] = number + 1
@@ -279,6 +281,21 @@ class FakeVendor:
         writer.write(b"0\r\n\r\n")
         await writer.drain()
         return True
+
+
+def _round(script: Script, messages: list[dict[str, Any]]) -> Script:
+    """What is scripted for a round of calls, its text filled in."""
+    asked = [number for number, one in enumerate(messages) if one["role"] == "user"]
+    since = messages[asked[-1] :] if asked else messages
+    rounds = sum(1 for one in since if one.get("tool_calls"))
+    chosen = [script, *script.then][min(rounds, len(script.then))]
+    tools = [one["content"] for one in since if one["role"] == "tool"]
+    user = messages[asked[-1]]["content"] if asked else ""
+    text = chosen.text.replace("{tool}", " ".join(tools)).replace("{user}", user if isinstance(user, str) else "")
+    calls = [
+        (name, arguments.replace("{user}", user if isinstance(user, str) else "")) for name, arguments in chosen.calls
+    ]
+    return msgspec.structs.replace(chosen, text=text, calls=calls, then=[])
 
 
 async def _left(reader: asyncio.StreamReader, wait_s: float) -> bool:

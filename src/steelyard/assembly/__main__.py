@@ -11,12 +11,13 @@ from steelyard.assembly.orders import EXIT_SETUP, read_orders
 from steelyard.base.errors import SetupFault
 from steelyard.base.logs import open_log
 
-ROLES = ("gateway", "face", "worker", "monitor", "engine", "vectors")
+ROLES = ("gateway", "face", "worker", "monitor", "apps", "engine", "vectors")
 #: Imported later by what the role's own module imports, and needed at once.
 _ALSO = {
     "gateway": ("uvicorn.protocols.http.httptools_impl",),
     "face": ("uvicorn.protocols.http.httptools_impl", "sqlalchemy.dialects.sqlite.aiosqlite"),
     "monitor": ("uvicorn.protocols.http.httptools_impl",),
+    "apps": ("uvicorn.protocols.http.httptools_impl", "sqlalchemy.dialects.sqlite.aiosqlite"),
     "worker": ("sqlalchemy.dialects.sqlite.aiosqlite",),
     "engine": ("uvicorn.protocols.http.httptools_impl",),
     "vectors": ("uvicorn.protocols.http.httptools_impl",),

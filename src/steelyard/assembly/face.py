@@ -8,6 +8,7 @@ from typing import Any
 import uvicorn
 from starlette.applications import Starlette
 
+from steelyard.assembly.app_control import make_apps_api
 from steelyard.assembly.knowledge import KnowledgeHouse, open_index
 from steelyard.assembly.media import make_link_checker, make_supplier, open_shelf
 from steelyard.assembly.orders import FACE_SOCKET, Orders
@@ -86,7 +87,8 @@ class Face:
             result_ttl_s=read_ttl_s(settings.objects.result_ttl),
             deadline_s=settings.tasks.deadline_s,
         )
-        caller = Caller(database, pool, parse_origin(settings.public_url), Signer(master_key))
+        caller = Caller(database, pool, parse_origin(settings.local_url), Signer(master_key))
+        self._apps = make_apps_api(settings, database, self._sealer, pool)
         self._knowledge = KnowledgeHouse(settings, master_key, self._shelf, self._desk, index, caller, self.models)
 
     def app(self) -> Starlette:
@@ -100,7 +102,7 @@ class Face:
                 self.models,
                 settings.quota.free_tokens,
                 self._sealer,
-                (*media.operations, *self._knowledge.control.operations),
+                (*media.operations, *self._knowledge.control.operations, *self._apps.operations),
             ),
             InternalApi(
                 database,

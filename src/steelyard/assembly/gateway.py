@@ -7,7 +7,7 @@ from pathlib import Path
 
 import uvicorn
 
-from steelyard.assembly.orders import FACE_SOCKET, MONITOR_SOCKET, Orders
+from steelyard.assembly.orders import APPS_SOCKET, FACE_SOCKET, MONITOR_SOCKET, Orders
 from steelyard.assembly.process import (
     BACKLOG,
     DRAIN_S,
@@ -25,7 +25,7 @@ from steelyard.base.tokens import Signer
 from steelyard.dialects.crossing import Wires
 from steelyard.dialects.dialect import by_path
 from steelyard.dialects.links import OwnLinks
-from steelyard.dialects.table import DIALECTS, TASK_OPERATIONS
+from steelyard.dialects.table import DIALECTS, INNER, TASK_OPERATIONS
 from steelyard.gateway.admission import STALE_S, Admission
 from steelyard.gateway.allowance import Allowances
 from steelyard.gateway.answer_cache import AnswerCache
@@ -33,6 +33,7 @@ from steelyard.gateway.asgi import App
 from steelyard.gateway.checking import Checker
 from steelyard.gateway.contents import Contents
 from steelyard.gateway.core import Core
+from steelyard.gateway.errands import Errands
 from steelyard.gateway.face_link import FaceLink
 from steelyard.gateway.fastlane import FastLane, sweep_connections
 from steelyard.gateway.journal import Journal
@@ -59,6 +60,7 @@ async def run_gateway(orders: Orders) -> None:
             pool,
             Origin("face", 80, unix_path=str(settings.run_dir / FACE_SOCKET)),
             Origin("monitor", 80, unix_path=str(settings.run_dir / MONITOR_SOCKET)),
+            Origin("apps", 80, unix_path=str(settings.run_dir / APPS_SOCKET)),
             owner,
         )
         allowances = Allowances(face)
@@ -66,7 +68,7 @@ async def run_gateway(orders: Orders) -> None:
         core = Core(
             admission,
             allowances,
-            Relay(pool, meter, Wires(DIALECTS)),
+            Relay(pool, meter, Wires((*DIALECTS, *INNER))),
             journal,
             meter,
             face,
@@ -77,6 +79,7 @@ async def run_gateway(orders: Orders) -> None:
             Counter(face),
             Passages(face),
             Contents(face, OwnLinks(settings.link_origin, relays=settings.outbound.relay == "always")),
+            Errands(settings.run_dir / APPS_SOCKET),
             max_body_bytes=settings.server.max_body_bytes,
         )
         app = App(

@@ -41,13 +41,18 @@ def open_shelf(settings: Settings, database: Database, master_key: bytes) -> She
 def make_fetcher(settings: Settings) -> Fetcher:
     """The guarded client for links of callers."""
     outbound = settings.outbound
-    rules = HostRules(outbound.only_hosts, outbound.deny_hosts, outbound.private_hosts)
     proxies = [tuple(one.split("=", 1)) for one in outbound.proxies]
     return Fetcher(
-        rules,
+        make_rules(settings),
         FetchLimits(outbound.max_bytes, outbound.download_timeout_s, outbound.max_download_timeout_s),
         proxies=[(a, b) for a, b in proxies],
     )
+
+
+def make_rules(settings: Settings) -> HostRules:
+    """Which hosts links and plugins of callers may lead to."""
+    outbound = settings.outbound
+    return HostRules(outbound.only_hosts, outbound.deny_hosts, outbound.private_hosts)
 
 
 def make_supplier(settings: Settings, shelf: Shelf) -> Supplier:

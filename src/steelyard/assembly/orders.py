@@ -12,6 +12,7 @@ EXIT_SETUP = 78
 #: Where these listen, in the run directory.
 FACE_SOCKET = "face.sock"
 MONITOR_SOCKET = "monitor.sock"
+APPS_SOCKET = "apps.sock"
 
 
 class Orders(msgspec.Struct, frozen=True):

@@ -98,7 +98,7 @@ async def run_worker(orders: Orders) -> None:
         )
 
         index = await open_index(settings, database)
-        caller = Caller(database, pool, parse_origin(settings.public_url), Signer(master_key))
+        caller = Caller(database, pool, parse_origin(settings.local_url), Signer(master_key))
         concurrency = settings.tasks.batch_concurrency
         runners: dict[str, Runner] = {
             IMAGE: media,

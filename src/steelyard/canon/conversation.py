@@ -4,6 +4,8 @@ from typing import Any
 
 import msgspec
 
+from steelyard.canon.apps import Errand
+
 SYSTEM, USER, ASSISTANT, TOOL = "system", "user", "assistant", "tool"
 TEXT, IMAGE, AUDIO, VIDEO, FILE = "text", "image", "audio", "video", "file"
 #: tool_choice: the model decides, must not call, must call; a forced tool stands in `forced_tool`.
@@ -105,6 +107,8 @@ class Conversation(msgspec.Struct, frozen=True, kw_only=True):
     response_format: dict[str, Any] | None = None
     stop: tuple[Any, ...] = ()
     settings: dict[str, Any] = {}
+    #: Of a call that is made of calls.
+    errand: Errand | None = None
 
     def within(self, carries: frozenset[str], lacks: frozenset[str]) -> "Conversation":
         """The same call without what a wire has no place for."""

@@ -23,6 +23,8 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     models: tuple[str, ...] = ()
     operations: tuple[str, ...] = ()
     networks: tuple[str, ...] = ()
+    #: "weather" for all tools of a plugin, "weather/forecast" for one.
+    tools: tuple[str, ...] = ()
     expires_us: int | None = None
     is_disabled: bool = False
     limits: Limits = NO_LIMITS
@@ -56,5 +58,9 @@ class Workspace(msgspec.Struct, frozen=True, kw_only=True):
     models: tuple[str, ...] = ()
     cache: CachePolicy = NO_CACHE
     downloads: DownloadBounds = NO_BOUNDS
+    #: Its published apps, its plugins that are switched on, and the tools that its chat calls have unless they say otherwise.
+    apps: frozenset[str] = frozenset()
+    plugins: frozenset[str] = frozenset()
+    tools: tuple[str, ...] = ()
     #: The free tokens that were granted, where their end is the end; None where calls go on and are charged.
     free_tokens: int | None = None

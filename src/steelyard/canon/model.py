@@ -56,6 +56,8 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     default_output_tokens: int | None = None
     price: Price = FREE
     is_local: bool = False
+    #: Whether its answers are made of other calls, each of which is admitted and settled for itself.
+    is_composite: bool = False
     #: Lower numbers are tried first; equal ones share the calls by weight.
     priority: int = 0
     weight: int = 1

@@ -48,6 +48,8 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     image_count: int = 0
     video_seconds: int = 0
     audio_seconds: int = 0
+    #: The call that this one is a part of.
+    parent: str | None = None
     #: The attempts before the one that `target` names, oldest first.
     failed_attempts: tuple[FailedAttempt, ...] = ()
     #: The accounts of budgets that it is settled in.

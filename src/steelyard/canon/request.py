@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from steelyard.canon.apps import Errand, RemoteServer
 from steelyard.canon.knowledge import FoundPassages
 
 #: A media part may cost up to this many prompt tokens (the vendor's high-resolution cap).
@@ -37,6 +38,10 @@ class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
     needs: frozenset[str] = frozenset()
     #: What knowledge bases had for it.
     found: FoundPassages | None = None
+    #: MCP servers whose tools the caller wants.
+    servers: tuple[RemoteServer, ...] = ()
+    #: Of a call that is made of calls.
+    errand: Errand | None = None
 
     @property
     def text_bytes(self) -> int:

@@ -5,6 +5,7 @@ Unknown keys are errors, and all faults are told together, each with its path.
 
 import hashlib
 import os
+import re
 import tempfile
 import tomllib
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ from steelyard.base.clock import MICROS
 from steelyard.base.errors import Fault, SetupFault
 from steelyard.base.jsondoor import encode
 from steelyard.base.lifetimes import read_ttl_s
+from steelyard.canon.apps import Credential
 from steelyard.canon.model import FASTEST, UNSUPPORTED, WEIGHTED
 from steelyard.config.monitor import Monitor, check_monitor
 from steelyard.upstream.providers.addresses import base_url_of, kind_of
@@ -214,6 +216,28 @@ class Tasks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     batch_concurrency: int = 8
 
 
+class PluginSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[plugins.NAME], for all workspaces. Its servers may lie in private networks, as the operator's own do.
+
+    Args:
+        document: the path of an OpenAPI description.
+        command, arguments, environment: of kind "stdio": a program that speaks MCP on its pipes. It finds nothing of our environment.
+    """
+
+    kind: Literal["openapi", "mcp", "stdio"]
+    description: str = ""
+    url: str = ""
+    transport: Literal["http", "sse"] = "http"
+    credential: Credential = Credential()
+    headers: dict[str, str] = {}
+    only: tuple[str, ...] = ()
+    timeout_s: float = 30.0
+    document: str = ""
+    command: str = ""
+    arguments: tuple[str, ...] = ()
+    environment: dict[str, str] = {}
+
+
 class Settings(msgspec.Struct, frozen=True):
     """Everything."""
 
@@ -232,6 +256,7 @@ class Settings(msgspec.Struct, frozen=True):
     embedded_names: str = "auto"
     providers: dict[str, Provider] = {}
     models: dict[str, ModelSettings] = {}
+    plugins: dict[str, PluginSettings] = {}
 
     @property
     def run_dir(self) -> Path:
@@ -255,9 +280,14 @@ class Settings(msgspec.Struct, frozen=True):
     @property
     def public_url(self) -> str:
         """The origin of every link; never taken from a request's Host."""
+        return (self.server.public_url or self.local_url).rstrip("/")
+
+    @property
+    def local_url(self) -> str:
+        """The origin by which processes of this machine reach the gateways."""
         host = "127.0.0.1" if self.server.host in ("0.0.0.0", "::") else self.server.host  # noqa: S104
         host = f"[{host}]" if ":" in host else host
-        return (self.server.public_url or f"http://{host}:{self.server.port}").rstrip("/")
+        return f"http://{host}:{self.server.port}"
 
 
 _SECTIONS: dict[str, type[msgspec.Struct]] = {
@@ -368,6 +398,8 @@ def _build(tree: dict[str, Any], faults: list[str]) -> dict[str, Any]:
             values[name] = _section(_SECTIONS[name], content, name, faults)
         elif name == "providers":
             values[name] = _named(Provider, content, name, faults)
+        elif name == "plugins":
+            values[name] = _named(PluginSettings, content, name, faults)
         elif name == "models":
             rest = dict(content) if isinstance(content, dict) else content
             if isinstance(rest, dict) and "embedded_names" in rest:
@@ -435,7 +467,29 @@ def _cross_check(settings: Settings) -> list[str]:
         faults.append('models.embedded_names must be "auto", "on" or "off"')
     if not 1 <= settings.engines.slots <= 64:
         faults.append("engines.slots must lie in 1 to 64")
-    return faults + _check_media(settings) + check_monitor(settings.monitor) + _check_catalogue(settings)
+    return (
+        faults
+        + _check_media(settings)
+        + check_monitor(settings.monitor)
+        + _check_catalogue(settings)
+        + _check_plugins(settings)
+    )
+
+
+def _check_plugins(settings: Settings) -> list[str]:
+    faults = []
+    for name, plugin in settings.plugins.items():
+        where = f"plugins.{name}"
+        if not re.fullmatch(r"[a-z][a-z0-9-]{0,23}", name) or name == "apps":
+            faults.append(f"{where}: a name has at most 24 lower-case letters, digits and hyphens, and is not reserved")
+        wanted = {"openapi": "document", "mcp": "url", "stdio": "command"}[plugin.kind]
+        if not getattr(plugin, wanted):
+            faults.append(f"{where}.{wanted} is missing")
+        if plugin.url and not plugin.url.startswith(("http://", "https://")):
+            faults.append(f"{where}.url must begin with http:// or https://")
+        if not 0 < plugin.timeout_s <= 300:
+            faults.append(f"{where}.timeout_s must lie in 0 to 300")
+    return faults
 
 
 def _check_media(settings: Settings) -> list[str]:
@@ -571,6 +625,11 @@ def resolve_secret(reference: str, path: str) -> str:
 def show_settings(settings: Settings) -> dict[str, Any]:
     """The settings as they stand, secrets masked."""
     tree: dict[str, Any] = msgspec.json.decode(encode(settings))
+    for plugin in tree["plugins"].values():
+        if not plugin["credential"]["secret"].startswith(("env:", "file:")):
+            _mask(plugin["credential"], "secret")
+        for name in ("environment", "headers"):
+            plugin[name] = dict.fromkeys(plugin[name], "***")
     for provider in tree["providers"].values():
         key = provider["api_key"]
         if key and not key.startswith(("env:", "file:")):

@@ -102,6 +102,8 @@ class Declared(msgspec.Struct, frozen=True, kw_only=True):
     embedded_names: str = "auto"
     #: Whether the end of a workspace's free tokens is the end of its priced calls.
     stop_when_exhausted: bool = False
+    #: Names of the operator's plugins.
+    plugins: frozenset[str] = frozenset()
 
 
 #: Asked again and again: embedded models come and go with their weights.

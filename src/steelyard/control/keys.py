@@ -21,6 +21,7 @@ from steelyard.store.keys import KeyRecord
 API, ADMIN, ACCESS = "api", "admin", "access-key"
 KINDS = (API, ADMIN, ACCESS)
 OPERATIONS = (
+    "apps",
     "batches",
     "chat",
     "completions",
@@ -28,6 +29,7 @@ OPERATIONS = (
     "files",
     "images",
     "knowledge",
+    "mcp",
     "metrics",
     "models",
     "rerank",
@@ -63,7 +65,12 @@ def parse_duration_s(text: str) -> int:
     return int(found[1]) * _UNIT_S[found[2]]
 
 
-def _check(name: str, kind: str, operations: tuple[str, ...], networks: tuple[str, ...]) -> None:
+_TOOL = re.compile(r"[a-z][a-z0-9-]{0,23}(/[^/\s]{1,200})?")
+
+
+def _check(
+    name: str, kind: str, operations: tuple[str, ...], networks: tuple[str, ...], tools: tuple[str, ...]
+) -> None:
     if not name.strip() or len(name) > MAX_NAME_CHARS:
         raise fault(
             "parameter_invalid", detail=f"The key's name must have 1 to {MAX_NAME_CHARS} characters.", param="name"
@@ -76,6 +83,10 @@ def _check(name: str, kind: str, operations: tuple[str, ...], networks: tuple[st
             raise fault(
                 "parameter_invalid", detail=f"unknown operation {operation!r}; known: {known}.", param="operations"
             )
+    for tool in tools:
+        if not _TOOL.fullmatch(tool):
+            detail = f"{tool[:50]!r} is no tool; write weather for a plugin, weather/forecast for one tool of it."
+            raise fault("parameter_invalid", detail=detail, param="tools")
     for network in networks:
         try:
             ipaddress.ip_network(network, strict=False)
@@ -94,6 +105,7 @@ async def create_key(
     models: tuple[str, ...] = (),
     operations: tuple[str, ...] = (),
     networks: tuple[str, ...] = (),
+    tools: tuple[str, ...] = (),
     expires_in_s: int | None = None,
     limits: Limits = NO_LIMITS,
     sealer: Sealer | None = None,
@@ -106,7 +118,7 @@ async def create_key(
     Raises:
         Fault: a value is out of range, or the workspace does not exist.
     """
-    _check(name, kind, operations, networks)
+    _check(name, kind, operations, networks, tools)
     check_limits(limits)
     now = now_us()
     secret = ids.new_credential(_PREFIXES[kind])
@@ -119,6 +131,7 @@ async def create_key(
         models=models,
         operations=operations,
         networks=networks,
+        tools=tools,
         expires_us=None if expires_in_s is None else now + expires_in_s * MICROS,
         limits=limits,
     )

@@ -66,6 +66,28 @@ def _shown(row: dict[str, Any]) -> dict[str, Any]:
     return row
 
 
+#: Steps of a call that are shown.
+MAX_PARTS = 500
+
+
+def _step(row: dict[str, Any]) -> dict[str, Any]:
+    """A call that another one is made of, as a line of its receipt."""
+    return {
+        "request_id": row["request_id"],
+        "operation": row["operation"],
+        "model": row["model"],
+        "target": row["target"],
+        "status": row["status"],
+        "error": row["error"],
+        "started_at": datetime.fromtimestamp(row["started_us"] / MICROS, UTC).isoformat(),
+        "duration_s": row["duration_us"] / MICROS,
+        "prompt_tokens": row["prompt_tokens"],
+        "completion_tokens": row["completion_tokens"],
+        "currency": row["currency"],
+        "charged_micros": row["charged_micros"],
+    }
+
+
 async def get_receipt(database: Database, request_id: str, workspace: str | None) -> dict[str, Any]:
     """One call's record: hold, attempts, upstream usage, our own count, price version, settlement.
 
@@ -74,6 +96,7 @@ async def get_receipt(database: Database, request_id: str, workspace: str | None
     """
     async with database.read() as connection:
         row = await ledger.find_receipt(connection, request_id)
+        parts = await ledger.list_parts(connection, request_id, MAX_PARTS)
     if row is None or (workspace is not None and row["workspace"] != workspace):
         raise fault(
             "resource_not_found", detail=" No receipt has this request id; a record takes up to a second to arrive."
@@ -94,6 +117,8 @@ async def get_receipt(database: Database, request_id: str, workspace: str | None
         "first_token_s": None if row["first_token_us"] is None else row["first_token_us"] / MICROS,
         "hold": {"tokens": row["hold_tokens"], "micros": row["hold_micros"]},
         "attempts": _attempts(row),
+        "parent": row["parent"],
+        "steps": [_step(one) for one in parts],
         "usage": {
             "prompt_tokens": row["prompt_tokens"],
             "completion_tokens": row["completion_tokens"],

@@ -21,11 +21,15 @@ DEFAULT = "default"
 MAX_CACHE_S = 86_400
 #: Operations of the control API that a workspace may demand a temporary token for.
 STEP_UP_ACTIONS = (
+    "apps.create",
+    "apps.delete",
     "inspection.set",
     "keys.create",
     "keys.delete",
     "keys.limit",
     "keys.rotate",
+    "plugins.add",
+    "plugins.remove",
     "providers.add",
     "providers.remove",
     "routes.set",
@@ -144,6 +148,16 @@ async def set_models(database: Database, name: str, models: tuple[str, ...], *, 
         raise fault("parameter_invalid", detail="A model's name is empty.", param="models")
     named = tuple(dict.fromkeys(models))
     return await change_policy(database, name, actor=actor, action="workspaces.models", models=named)
+
+
+async def set_tools(database: Database, name: str, tools: tuple[str, ...], *, actor: str) -> WorkspaceRecord:
+    """Gives a workspace's chat calls tools, unless they say otherwise; none named gives none.
+
+    Raises:
+        Fault: there is no such workspace.
+    """
+    named = tuple(dict.fromkeys(tools))
+    return await change_policy(database, name, actor=actor, action="workspaces.tools", tools=named)
 
 
 async def change_policy(database: Database, name: str, *, actor: str, action: str, **fields: Any) -> WorkspaceRecord:

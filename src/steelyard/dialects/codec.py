@@ -64,3 +64,5 @@ class Codec:
     carries: frozenset[str] = frozenset()
     #: What a call may need that has no place on this wire: it would change what the answer is.
     lacks: frozenset[str] = frozenset()
+    #: client role: whether it tells what was done on the way to an answer
+    tells_steps: bool = False

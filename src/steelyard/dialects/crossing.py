@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from steelyard.base.errors import Fault
-from steelyard.canon.answer import ARGUED, ENDED, SAID, THOUGHT, Piece
+from steelyard.canon.answer import ARGUED, ENDED, RAN, SAID, THOUGHT, Piece
 from steelyard.canon.conversation import SETTINGS
 from steelyard.canon.counting import estimate_prompt_tokens
 from steelyard.canon.request import ModelRequest
@@ -48,6 +48,8 @@ class Crossing:
         ask = client.read_request(request)
         if not self._passes:
             ask = ask.within(upstream.carries, upstream.lacks)
+        if request.errand is not None:
+            ask = msgspec.structs.replace(ask, errand=request.errand)
         cap = request.output_cap_tokens if cap_tokens is None else cap_tokens
         return upstream.write_request(ask, model, cap, request.is_stream)
 
@@ -89,15 +91,19 @@ def open_crossing_tap(upstream: Dialect, client: Dialect, showing: Showing) -> C
     assert upstream.codec.open_reader is not None
     assert client.codec is not None
     assert client.codec.open_writer is not None
-    return CrossingTap(upstream.codec.open_reader(), client.codec.open_writer(showing), showing)
+    writer = client.codec.open_writer(showing)
+    return CrossingTap(upstream.codec.open_reader(), writer, showing, tells_steps=client.codec.tells_steps)
 
 
 class CrossingTap:
     """Implements `StreamTap` over a reader and a writer."""
 
-    __slots__ = ("_cutter", "_reader", "_request", "_writer", "error", "is_done", "pieces", "usage")
+    __slots__ = ("_cutter", "_reader", "_request", "_tells_steps", "_writer", "error", "is_done", "pieces", "usage")
 
-    def __init__(self, reader: StreamReader, writer: StreamWriter, showing: Showing) -> None:
+    def __init__(
+        self, reader: StreamReader, writer: StreamWriter, showing: Showing, *, tells_steps: bool = False
+    ) -> None:
+        self._tells_steps = tells_steps
         self._reader = reader
         self._writer = writer
         self._request = showing.request
@@ -124,6 +130,8 @@ class CrossingTap:
         self.usage = reader.usage
         for piece in pieces:
             self.pieces += piece.kind in _COUNTED
+        if not self._tells_steps:
+            pieces = [piece for piece in pieces if piece.kind != RAN]
         if self._cutter is not None:
             pieces = self._cutter.cut(pieces)
         out = writer.write(pieces) if pieces else b""
@@ -170,6 +178,9 @@ class PieceCutter:
                     continue
             elif piece.kind == ENDED:
                 self._release(piece.index, ENDED, out)
+            elif piece.step is not None and piece.step.output:
+                text, _ = self._cutter.cut(piece.step.output, is_last=True)
+                piece = msgspec.structs.replace(piece, step=msgspec.structs.replace(piece.step, output=text))
             out.append(piece)
         return out
 

@@ -72,7 +72,7 @@ def decode(raw: bytes, headers: dict[bytes, bytes]) -> ModelRequest:
     """
     refuse_async(headers)
     body, model, asked, parameters = decode_envelope(raw)
-    media_count, needs, count = _check_input(asked)
+    media_count, needs, count = check_input(asked)
     check_fields(parameters, PARAMETERS)
     return ModelRequest(
         operation="chat",
@@ -92,7 +92,7 @@ def decode(raw: bytes, headers: dict[bytes, bytes]) -> ModelRequest:
     )
 
 
-def _check_input(asked: dict[str, Any]) -> tuple[int, frozenset[str], int]:
+def check_input(asked: dict[str, Any]) -> tuple[int, frozenset[str], int]:
     """How many media parts there are, what they need, and how many messages."""
     messages, prompt = asked.get("messages"), asked.get("prompt")
     if messages is not None:

@@ -43,6 +43,7 @@ DIALECT = Dialect(
         write_request=_never,
         read_answer=_never,
         open_writer=ResponseWriter,
+        tells_steps=True,
     ),
     takes_links=True,
 )

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from steelyard.base.jsondoor import encode
-from steelyard.canon.answer import LENGTH, ChatAnswer, Choice
+from steelyard.canon.answer import CALLED_TOOL, LENGTH, LISTED_TOOLS, SEARCHED, ChatAnswer, Choice, Step
 from steelyard.canon.conversation import (
     ASSISTANT,
     AUTO,
@@ -61,7 +61,9 @@ def read_request(request: ModelRequest) -> Conversation:
     return Conversation(
         messages=tuple(_read_input(request)),
         tools=tuple(
-            Tool(one["name"], one.get("description") or "", one.get("parameters")) for one in body.get("tools") or ()
+            Tool(one["name"], one.get("description") or "", one.get("parameters"))
+            for one in body.get("tools") or ()
+            if one["type"] == "function"
         ),
         tool_choice=REQUIRED if isinstance(choice, dict) else choice,
         forced_tool=choice["name"] if isinstance(choice, dict) else "",
@@ -151,6 +153,33 @@ def search_items(showing: Showing) -> list[dict[str, Any]]:
     return [] if found is None else [search_item(found, f"fs_{showing.request_id}")]
 
 
+def step_item(step: Step) -> dict[str, Any] | None:
+    """Something done here, as an item; None where it has no place in a response."""
+    if step.kind == LISTED_TOOLS:
+        return {
+            "type": "mcp_list_tools",
+            "id": f"mcpl_{step.id}",
+            "server_label": step.plugin,
+            "tools": msgspec.json.decode(step.output),
+            "error": None,
+        }
+    if step.kind == CALLED_TOOL:
+        return {
+            "type": "mcp_call",
+            "id": f"mcp_{step.id}",
+            "server_label": step.plugin,
+            "name": step.name,
+            "arguments": step.arguments,
+            "output": None if step.is_error else step.output,
+            "error": step.output if step.is_error else None,
+            "status": "failed" if step.is_error else "completed",
+            "approval_request_id": None,
+        }
+    if step.kind == SEARCHED and step.found is not None:
+        return search_item(step.found, f"fs_{step.id}")
+    return None
+
+
 def reasoning_item(showing: Showing, text: str) -> dict[str, Any]:
     """What the model thought."""
     summary = [{"type": "summary_text", "text": text}] if text else []
@@ -227,9 +256,9 @@ def response_id(request_id: str) -> str:
     return f"resp_{request_id}"
 
 
-def output_of(choice: Choice, showing: Showing) -> list[dict[str, Any]]:
+def output_of(choice: Choice, showing: Showing, steps: tuple[Step, ...] = ()) -> list[dict[str, Any]]:
     """The items of an answer."""
-    output = search_items(showing)
+    output = [*search_items(showing), *(item for one in steps if (item := step_item(one)) is not None)]
     if choice.reasoning:
         output.append(reasoning_item(showing, choice.reasoning))
     if choice.text or not choice.tool_calls:
@@ -242,7 +271,9 @@ def write_answer(answer: ChatAnswer, showing: Showing) -> bytes:
     choice = answer.choices[0]
     status = "incomplete" if choice.reason == LENGTH else "completed"
     usage = answer.usage or Usage()
-    return encode(response_object(showing, status, output_of(choice, showing), usage=usage, reason=choice.reason))
+    return encode(
+        response_object(showing, status, output_of(choice, showing, answer.steps), usage=usage, reason=choice.reason)
+    )
 
 
 def rewrite_reply(body: bytes, rewrite: Rewrite) -> bytes:
@@ -251,7 +282,7 @@ def rewrite_reply(body: bytes, rewrite: Rewrite) -> bytes:
     has_changed = False
     for item in answer.get("output") or ():
         for holder in (item, *(item.get("content") or ()), *(item.get("summary") or ())):
-            for name in ("text", "arguments"):
+            for name in ("text", "arguments", "output", "error"):
                 if isinstance(holder.get(name), str) and (new := rewrite(holder[name])) != holder[name]:
                     holder[name] = new
                     has_changed = True

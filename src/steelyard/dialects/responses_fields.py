@@ -1,11 +1,13 @@
 """What a Responses call asks, checked. Source: openai-compatible.md 8."""
 
+import re
 from typing import Any
 
 import msgspec
 
 from steelyard.base.errors import fault
 from steelyard.base.jsondoor import decode_object, encode
+from steelyard.canon.apps import RemoteServer
 from steelyard.canon.request import ModelRequest
 from steelyard.dialects.dialect import Rewrite
 from steelyard.dialects.links import inline_bytes
@@ -14,16 +16,58 @@ from steelyard.dialects.openai_messages import check_link
 
 ROLES = frozenset({"system", "developer", "user", "assistant"})
 TEXTS = frozenset({"input_text", "output_text", "text"})
+#: What was done here for an earlier answer: that answer has it.
+_DONE = frozenset({"file_search_call", "mcp_list_tools", "mcp_call"})
+_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_LABEL_TOLD = "server_label has 1 to 64 letters, digits, _ and -."
 
 
 def _tools(value: Any) -> None:
     for index, tool in enumerate(value if type(value) is list else [None]):
         if type(tool) is not dict or type(tool.get("type")) is not str:
             raise fault("tools_invalid", param=f"tools[{index}]", detail=f" (tools[{index}])")
+        if tool["type"] == "mcp":
+            _check_server(tool, f"tools[{index}]")
+            continue
         if tool["type"] != "function":
             raise fault("not_supported", what=f"built-in tool {tool['type'][:50]!r}", param=f"tools[{index}].type")
         if type(tool.get("name")) is not str or not tool["name"]:
             raise fault("tools_invalid", param=f"tools[{index}].name", detail=f" (tools[{index}])")
+
+
+def _check_server(tool: dict[str, Any], where: str) -> None:
+    """An MCP server of the caller's, or a plugin of the workspace by its label."""
+    label, url = tool.get("server_label"), tool.get("server_url")
+    if type(label) is not str or not _LABEL.fullmatch(label):
+        raise fault("parameter_invalid", param=f"{where}.server_label", detail=_LABEL_TOLD)
+    if url is not None and type(url) is not str:
+        raise fault("parameter_type", param=f"{where}.server_url", field="server_url", type="String")
+    if tool.get("require_approval") not in (None, "never"):
+        raise fault("not_supported", what='`require_approval` other than "never"', param=f"{where}.require_approval")
+    headers = tool.get("headers") or {}
+    if type(headers) is not dict or not all(type(one) is str for one in headers.values()):
+        raise fault("parameter_type", param=f"{where}.headers", field="headers", type="Object")
+    allowed = _allowed(tool)
+    if allowed is not None and (type(allowed) is not list or not all(type(one) is str for one in allowed)):
+        raise fault("parameter_type", param=f"{where}.allowed_tools", field="allowed_tools", type="Array")
+
+
+def _allowed(tool: dict[str, Any]) -> Any:
+    allowed = tool.get("allowed_tools")
+    return allowed.get("tool_names") if type(allowed) is dict else allowed
+
+
+def _server_of(tool: dict[str, Any]) -> RemoteServer:
+    headers = dict(tool.get("headers") or {})
+    if tool.get("authorization"):
+        headers["Authorization"] = f"Bearer {tool['authorization']}"
+    allowed = _allowed(tool)
+    return RemoteServer(
+        label=tool["server_label"],
+        url=tool.get("server_url") or "",
+        headers=headers,
+        allowed=None if allowed is None else tuple(allowed),
+    )
 
 
 def _tool_choice(value: Any) -> None:
@@ -99,7 +143,8 @@ def make_request(raw: bytes, body: dict[str, Any], model: str, *, is_whole: bool
     """
     media = check_input(body["input"], is_whole=is_whole)
     needs = set(media)
-    if body.get("tools"):
+    tools = body.get("tools") or ()
+    if tools:
         needs.add("tools")
     if body.get("enable_thinking") is True:
         needs.add("thinking")
@@ -121,6 +166,7 @@ def make_request(raw: bytes, body: dict[str, Any], model: str, *, is_whole: bool
         media_count=len(media),
         inline_bytes=inline_bytes(items) if media else 0,
         needs=frozenset(needs),
+        servers=tuple(_server_of(one) for one in tools if one["type"] == "mcp"),
     )
 
 
@@ -161,8 +207,7 @@ def check_input(items: Any, *, is_whole: bool = True) -> list[str]:
                 raise fault("tool_message_orphan", param=f"{where}.call_id")
         elif kind == "reasoning":
             _check_reasoning(item, where)
-        elif kind == "file_search_call":
-            # what was found then is in the answer that followed
+        elif type(kind) is str and kind in _DONE:
             continue
         else:
             raise fault("message_invalid", param=where, detail=f" ({where}: unknown type {str(kind)[:50]!r})")

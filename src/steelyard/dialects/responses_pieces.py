@@ -4,7 +4,7 @@ from typing import Any
 
 from steelyard.base.errors import Fault
 from steelyard.base.jsondoor import encode
-from steelyard.canon.answer import ARGUED, CALLED, ENDED, LENGTH, SAID, STOP, THOUGHT, Piece
+from steelyard.canon.answer import ARGUED, CALLED, ENDED, LENGTH, RAN, SAID, STOP, THOUGHT, Piece, Step
 from steelyard.canon.conversation import ToolCall
 from steelyard.canon.usage import Usage
 from steelyard.dialects.dialect import Showing
@@ -14,9 +14,12 @@ from steelyard.dialects.responses_codec import (
     reasoning_item,
     response_object,
     search_items,
+    step_item,
     text_part,
 )
 from steelyard.dialects.sse import frame
+
+_DONE_HERE = frozenset({"file_search_call", "mcp_list_tools", "mcp_call"})
 
 
 class ResponseWriter:
@@ -71,6 +74,8 @@ class ResponseWriter:
         if kind == ENDED:
             self._reason = text
             return b""
+        if kind == RAN:
+            return self._ran(piece.step) if piece.step is not None else b""
         if kind == CALLED:
             if self._kind == CALLED:
                 self._waiting[piece.call] = [piece.call_id, text, ""]
@@ -87,6 +92,32 @@ class ResponseWriter:
         self._text += text
         return opening + self._delta(text)
 
+    def _ran(self, step: Step) -> bytes:
+        """Something that was done here, and is over."""
+        item = step_item(step)
+        if item is None:
+            return b""
+        closing = self._close()
+        if item["type"] == "file_search_call":
+            return closing + self._searched(item)
+        at = {"output_index": len(self._output), "item_id": item["id"]}
+        is_call = item["type"] == "mcp_call"
+        begun = (
+            {**item, "output": None, "error": None, "arguments": "", "status": "in_progress"}
+            if is_call
+            else {**item, "tools": []}
+        )
+        told = self._event("response.output_item.added", output_index=len(self._output), item=begun)
+        told += self._event(f"response.{item['type']}.in_progress", **at)
+        if is_call:
+            told += self._event("response.mcp_call_arguments.delta", **at, delta=item["arguments"])
+            told += self._event("response.mcp_call_arguments.done", **at, arguments=item["arguments"])
+        state = "failed" if step.is_error else "completed"
+        told += self._event(f"response.{item['type']}.{state}", **at)
+        told += self._event("response.output_item.done", output_index=len(self._output), item=item)
+        self._output.append(item)
+        return closing + told
+
     def _delta(self, text: str) -> bytes:
         at = {"item_id": self._item["id"], "output_index": len(self._output), "delta": text}
         if self._kind == SAID:
@@ -100,7 +131,10 @@ class ResponseWriter:
         return self._event("response.output_item.added", output_index=len(self._output), item=item)
 
     def _open_message(self) -> bytes:
-        added = self._open(SAID, message_item(self._showing, None, "in_progress"))
+        item = message_item(self._showing, None, "in_progress")
+        if count := sum(one["type"] == "message" for one in self._output):
+            item["id"] += f"_{count}"
+        added = self._open(SAID, item)
         at = {"item_id": self._item["id"], "output_index": len(self._output), "content_index": 0}
         return added + self._event("response.content_part.added", **at, part=text_part("", self._showing))
 
@@ -122,7 +156,7 @@ class ResponseWriter:
             return b""
         at = {"item_id": self._item["id"], "output_index": len(self._output)}
         if self._kind == SAID:
-            item = message_item(self._showing, self._text, "completed")
+            item = message_item(self._showing, self._text, "completed") | {"id": self._item["id"]}
             out = self._event("response.output_text.done", **at, content_index=0, text=self._text, logprobs=[])
             out += self._event(
                 "response.content_part.done", **at, content_index=0, part=text_part(self._text, self._showing)
@@ -143,7 +177,7 @@ class ResponseWriter:
     def end(self, usage: Usage) -> bytes:
         """See `StreamWriter`."""
         out = self._start()
-        if not self._kind and all(one["type"] == "file_search_call" for one in self._output):
+        if not self._kind and all(one["type"] in _DONE_HERE for one in self._output):
             out += self._open_message()
         out += self._close()
         for number, (call_id, name, arguments) in self._waiting.items():

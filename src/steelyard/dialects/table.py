@@ -3,6 +3,8 @@
 from steelyard.dialects import (
     anthropic_count,
     anthropic_messages,
+    app_host,
+    dashscope_apps,
     dashscope_embeddings,
     dashscope_generation,
     dashscope_images,
@@ -44,6 +46,10 @@ DIALECTS: tuple[Dialect, ...] = (
     dashscope_embeddings.MULTIMODAL,
     dashscope_rerank.DIALECT,
     dashscope_tokenizer.DIALECT,
+    dashscope_apps.DIALECT,
     anthropic_messages.DIALECT,
     anthropic_count.DIALECT,
 )
+
+#: Wires to targets that callers have no API for.
+INNER: tuple[Dialect, ...] = (app_host.CHAT, app_host.APPS)

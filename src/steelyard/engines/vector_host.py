@@ -5,7 +5,9 @@ of the queue.
 """
 
 import asyncio
+import contextlib
 import logging
+import os
 from collections import deque
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -77,6 +79,8 @@ class Batcher:
     def __init__(self, models: VectorModels) -> None:
         self._models = models
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="vectors")
+        #: Documents are embedded when nobody else wants the processor: whoever waits for an answer does not wait for them.
+        self._modest = ThreadPoolExecutor(1, thread_name_prefix="documents", initializer=give_way)
         self._wishes: deque[_Wish] = deque()
         self._runner: asyncio.Task[None] | None = None
         self.waiting = 0
@@ -108,9 +112,10 @@ class Batcher:
             if not batch:
                 continue
             (model, text_type), texts = batch[0][0].key, [text for _, text in batch]
+            thread = self._thread if any(wish.is_short for wish, _ in batch) else self._modest
             try:
                 vectors, counts = await loop.run_in_executor(
-                    self._thread, self._models.embed_counted, model, texts, text_type
+                    thread, self._models.embed_counted, model, texts, text_type
                 )
             except Exception:
                 log.exception("embedding failed")
@@ -237,6 +242,12 @@ class VectorHost:
         results.sort(key=lambda one: -one.score)
         tokens = first.tokens + query.tokens * len(documents)
         return RankAnswer(results=tuple(results[: ask.top_n]), usage=Usage(prompt_tokens=tokens))
+
+
+def give_way() -> None:
+    """The calling thread runs only where no other wants to. Where the system has no such thing, its niceness must do."""
+    with contextlib.suppress(AttributeError, OSError):
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
 
 async def read_body(receive: Receive) -> bytes | None:

@@ -21,8 +21,10 @@ from steelyard.dialects import (
     anthropic_models,
     bailian_errors,
     bailian_wire,
+    dashscope_apps,
     dashscope_errors,
     dashscope_models,
+    mcp_errors,
     openai_errors,
     openai_models,
     prometheus_errors,
@@ -58,6 +60,8 @@ KNOWLEDGE_PREFIXES = ("/control/v1/knowledge-bases", "/control/v1/search")
 MONITOR_PREFIX = "/prometheus/"
 #: What the face answers to any key that is good for the operation.
 FACE_OPERATIONS = {"/api/v1/tokens": "tokens"}
+#: Plugins and apps as MCP servers.
+MCP_PREFIX, MCP = "/mcp/", "mcp"
 #: Knowledge bases, by whichever API.
 KNOWLEDGE = "knowledge"
 #: Operations that make tasks.
@@ -222,8 +226,8 @@ class App:
                 await self._core.admission.identify(headers)
             limit = MAX_PUBLIC_BODY_BYTES if is_public else self._core.max_body_bytes
             body = await _read_body(headers, receive, limit)
-            dialect = self._dialects.get(path)
-            if dialect is not None and scope["method"] == "POST":
+            dialect = self._operation_of(scope, headers)
+            if dialect is not None:
                 await self._model_call(AsgiExchange(scope, path, headers, body), dialect, receive, send)
                 return
             status, answer_headers, answer = await self._answer(scope, headers, body, request_id)
@@ -238,6 +242,16 @@ class App:
             answer_headers, answer = _renderer(path)(fault("internal_error"), request_id)
             status = 500
         await _send(send, status, [*answer_headers, (b"x-request-id", request_id.encode())], answer, scope["method"])
+
+    def _operation_of(self, scope: Scope, headers: dict[bytes, bytes]) -> Operation | None:
+        """The operation that a request asks for; None where it is no model call."""
+        if scope["method"] != "POST":
+            return None
+        app_id = dashscope_apps.app_of(scope["path"])
+        if app_id is None:
+            return self._dialects.get(scope["path"])
+        headers[dashscope_apps.HEADER] = app_id.encode()
+        return dashscope_apps.DIALECT
 
     async def _pass_through(
         self, scope: Scope, headers: dict[bytes, bytes], receive: Receive, send: Send, request_id: str
@@ -340,10 +354,28 @@ class App:
             else:
                 self._core.admission.check(grant, "metrics", headers, client, path)
             return await self._face.relay_to_monitor(scope, headers, body, grant, request_id)
+        if path.startswith(MCP_PREFIX):
+            return await self._serve_tools(scope, headers, body, grant, request_id)
         if any(path == start or path.startswith(start + "/") for start, _ in FACE_PATHS):
             self._check_face_path(grant, headers, path, client)
             return await self._relay_once(scope, headers, body, grant, request_id)
         return None
+
+    async def _serve_tools(
+        self, scope: Scope, headers: dict[bytes, bytes], body: bytes, grant: Grant, request_id: str
+    ) -> tuple[int, Headers, bytes]:
+        """A plugin or an app as an MCP server: a call like any other, whose parts are recorded one by one."""
+        core, path, client = self._core, scope["path"], (scope.get("client") or (None,))[0]
+        core.admission.check(grant, MCP, headers, client, path)
+        if scope["method"] != "POST":
+            # no session is kept, so there is none to listen to or to end
+            raise fault("method_not_supported", method=scope["method"])
+        if not core.knows_tools(grant, path.removeprefix(MCP_PREFIX)):
+            raise fault("plugin_not_found", name=path.removeprefix(MCP_PREFIX)[:100])
+        async with core.passing(grant, MCP, "mcp/" + path.removeprefix(MCP_PREFIX), request_id) as passing:
+            answer = await self._face.relay_to_apps(scope, headers, body, grant, request_id)
+            passing.status = answer[0]
+        return answer
 
     async def _relay_once(
         self, scope: Scope, headers: dict[bytes, bytes], body: bytes, grant: Grant, request_id: str
@@ -411,6 +443,7 @@ _RENDERERS: tuple[tuple[str | tuple[str, ...], Callable[[Fault, str], tuple[Head
     (dashscope_errors.PREFIX, dashscope_errors.render),
     (anthropic_messages.PREFIXES, anthropic_errors.render),
     (MONITOR_PREFIX, prometheus_errors.render),
+    (MCP_PREFIX, mcp_errors.render),
 )
 
 

@@ -138,6 +138,8 @@ class Attempt:
         target = self.route.target
         if isinstance(error, TimedOut):
             return fault("upstream_timeout")
+        if target.is_composite:
+            return fault("app_failed", detail="the process that ran it stopped.")
         if target.is_local:
             return fault("model_unavailable", detail=" (Its engine stopped.)")
         return fault("bad_gateway", detail=f" ({target.provider}: {error})")

@@ -12,7 +12,7 @@ from steelyard.canon.limits import TOKENS
 from steelyard.canon.model import Model, Target
 from steelyard.canon.receipt import ABANDONED, BROKEN, COMPLETED, FAILED, FailedAttempt, Receipt
 from steelyard.canon.request import ModelRequest
-from steelyard.canon.usage import Usage
+from steelyard.canon.usage import NO_USAGE, Usage
 from steelyard.gateway.allowance import Allowance, Allowances
 from steelyard.gateway.exchange import Headers
 from steelyard.gateway.inspection import Inspection
@@ -52,6 +52,7 @@ class Call:
         "is_settled",
         "model",
         "operation",
+        "parent",
         "rate_headers",
         "request",
         "request_id",
@@ -64,6 +65,8 @@ class Call:
         self.request_id = request_id
         self.operation = operation
         self.client_request_id: str | None = None
+        #: The call that this one is a part of.
+        self.parent: str | None = None
         #: The call with the contents of its links in it; None as long as nobody has looked.
         self.body: bytes | None = None
         #: What knowledge bases had for it; None where none was asked.
@@ -199,6 +202,9 @@ class Call:
         series = self._series
         series.in_flight[0] -= 1
         series.held[0] -= self.hold_tokens
+        if self.target.is_composite:
+            # what it is made of was settled, call by call
+            usage, counted_tokens = NO_USAGE, 0
         receipt = self._receipt(
             usage or self._own_count(outcome, counted_tokens), status, failure, outcome, counted_tokens
         )
@@ -253,6 +259,7 @@ class Call:
             currency=target.price.currency,
             cost_micros=discounted_micros(target.price, usage, is_batch=self.grant.is_batch),
             client_request_id=self.client_request_id,
+            parent=self.parent,
             failed_attempts=self.failed_attempts,
             accounts=() if self.allowance is None else self.allowance.budgets,
         )

@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -11,16 +12,19 @@ import msgspec
 from steelyard.base import ids
 from steelyard.base.clock import monotonic
 from steelyard.base.errors import Fault, fault
+from steelyard.canon.apps import APP_PREFIX
 from steelyard.canon.grant import Grant
 from steelyard.canon.inspection import INPUT, OUTPUT
+from steelyard.canon.model import Model, Target
 from steelyard.canon.request import ModelRequest
 from steelyard.dialects.dialect import Dialect, Operation, TaskOperation
 from steelyard.gateway.admission import Admission
 from steelyard.gateway.allowance import Allowance, Allowances
 from steelyard.gateway.answer_cache import AnswerCache, Slot, discounted, replayed, slot_of
-from steelyard.gateway.call import ABANDONED, FAILED, MAX_CLIENT_ID_CHARS, Call
+from steelyard.gateway.call import ABANDONED, COMPLETED, FAILED, MAX_CLIENT_ID_CHARS, Call
 from steelyard.gateway.checking import Checker
 from steelyard.gateway.contents import Contents
+from steelyard.gateway.errands import Errands
 from steelyard.gateway.exchange import Exchange
 from steelyard.gateway.hygiene import NetworkWatch
 from steelyard.gateway.idempotency import HEADER as IDEMPOTENCY_KEY
@@ -43,6 +47,15 @@ if TYPE_CHECKING:
 log = logging.getLogger("steelyard.gateway")
 
 MAX_TIMEOUT_S = 86_400
+#: Of a call that is part of another: which one, and on the way back the slug of what went wrong.
+PARENT_HEADER, FAULT_HEADER = b"x-steelyard-parent", b"x-steelyard-fault"
+
+
+@dataclass(slots=True)
+class Passing:
+    """Something that others answer; the status is set once they have."""
+
+    status: int = 0
 
 
 class Core:
@@ -63,6 +76,7 @@ class Core:
         counter: Counter,
         passages: Passages,
         contents: Contents,
+        errands: Errands,
         *,
         max_body_bytes: int,
     ) -> None:
@@ -79,6 +93,7 @@ class Core:
         self._responses = responses
         self._counter = counter
         self._contents = contents
+        self._errands = errands
         self._passages = passages
         self._networks = NetworkWatch(audit.saw_network)
         self._inspectors = Inspectors()
@@ -162,16 +177,16 @@ class Core:
         inspector = self._inspectors.find(workspace)
         if inspector is not None:
             request = self._inspect(call, grant, request, dialect, inspector, headers.get(INSPECTION_HEADER))
+        errand = self._errands.find(call.request_id, grant, workspace, request, headers)
         if grant.models or workspace.models:
             check_model(grant, workspace, request.model)
-        model, targets = resolve(self.admission.snapshot.models, request, self._relay.wires.codec_of)
+        if errand is None:
+            model, targets = resolve(self.admission.snapshot.models, request, self._relay.wires.codec_of)
+        else:
+            request = msgspec.structs.replace(request, errand=errand)
+            model, targets = self._made_of_calls(request)
         self._sink.check()
-        client_id = headers.get(b"x-request-id")
-        if client_id is not None:
-            call.client_request_id = client_id.decode("latin-1")[:MAX_CLIENT_ID_CHARS]
-        timeout = headers.get(b"x-steelyard-timeout")
-        if timeout is not None:
-            call.give_up_at = monotonic() + _seconds(timeout)
+        _note_headers(call, grant, headers)
         call.prepare(grant, request, model, targets)
         allowance = self._allowances.find(grant, workspace, call.started_us)
         if allowance is None:
@@ -183,6 +198,55 @@ class Core:
                 return
             call.reserve(allowance, wants)
         self._go(call, grant, exchange, dialect)
+
+    def knows_tools(self, grant: Grant, name: str) -> bool:
+        """Whether a workspace has a plugin or app that may be asked as an MCP server; the app host looks closer."""
+        workspace = self.admission.snapshot.workspaces[grant.workspace]
+        return name.removeprefix("apps/") in workspace.apps if name.startswith("apps/") else name in workspace.plugins
+
+    @contextlib.asynccontextmanager
+    async def passing(self, grant: Grant, operation: str, name: str, request_id: str) -> AsyncIterator["Passing"]:
+        """Limits around something that others answer, and its record.
+
+        Raises:
+            Fault: a limit is reached, or records cannot be kept.
+        """
+        self._sink.check()
+        call = Call(request_id, monotonic(), operation, self._sink, self.meter)
+        request = ModelRequest(operation=operation, model=name, raw=b"", body={}, n=0)
+        model = self._errands.model
+        call.prepare(grant, request, model, model.targets)
+        workspace = self.admission.snapshot.workspaces[grant.workspace]
+        allowance = self._allowances.find(grant, workspace, call.started_us)
+        taken: Sequence[int] = ()
+        if allowance is not None:
+            wants = allowance.wants(request, model.targets, (0, 0))
+            if not self._allowances.take(allowance, wants):
+                wants = await self._allowances.acquire(allowance, wants, wants)
+            taken = wants
+        call.reserve(allowance, taken)
+        passing = Passing()
+        try:
+            yield passing
+        except Fault as failure:
+            self._settle(call, failure, FAILED)
+            raise
+        finally:
+            # an answer that says no is an answer; one that never came is not
+            outcome = COMPLETED if passing.status else ABANDONED
+            call.settle(None, status=passing.status or 499, outcome=outcome)
+
+    def _made_of_calls(self, request: ModelRequest) -> tuple[Model, tuple[Target, ...]]:
+        """The app host as what answers.
+
+        Raises:
+            Fault: it is asked for what no app does, or there is no such model.
+        """
+        models, wires = self.admission.snapshot.models, self._relay.wires
+        if not request.model.startswith(APP_PREFIX) and request.model not in models:
+            # it says what is wrong
+            resolve(models, request, wires.codec_of)
+        return resolve({request.model: self._errands.model}, request, wires.codec_of)
 
     async def _put_in(self, call: Call, grant: Grant, exchange: Exchange, dialect: Operation) -> None:
         """What the call refers to is put in; then it is a call like any other."""
@@ -292,7 +356,7 @@ class Core:
             self._spawn(self._hand_over(call, grant, exchange, dialect))
             return
         workspace = self.admission.snapshot.workspaces.get(grant.workspace)
-        if workspace is not None and workspace.cache.ttl_s:
+        if workspace is not None and workspace.cache.ttl_s and not call.target.is_composite:
             slot = slot_of(call, workspace, exchange)
             if slot is not None:
                 self._spawn(self._go_by_cache(call, grant, exchange, dialect, slot))
@@ -377,6 +441,9 @@ class Core:
         else:
             self._settle(call, failure, FAILED)
         headers, body = dialect.render_error(failure, call.request_id)
+        if grant is not None and grant.is_inner:
+            # the call that this one is a part of is told what it was, whatever the API makes of it
+            headers = [*headers, (FAULT_HEADER, failure.slug.encode())]
         exchange.send(failure.status, [*headers, (b"x-request-id", call.request_id.encode())], body)
 
     def _settle(self, call: Call, failure: Fault, outcome: str) -> None:
@@ -384,6 +451,18 @@ class Core:
             call.settle(None, status=failure.status, failure=failure, outcome=outcome)
         except Fault as problem:
             log.error("a record could not be kept: %s", problem, extra={"request_id": call.request_id})
+
+
+def _note_headers(call: Call, grant: Grant, headers: dict[bytes, bytes]) -> None:
+    """What a call says of itself beside its body."""
+    if grant.is_inner:
+        call.parent = headers.get(PARENT_HEADER, b"").decode("latin-1")[:MAX_CLIENT_ID_CHARS] or None
+    client_id = headers.get(b"x-request-id")
+    if client_id is not None:
+        call.client_request_id = client_id.decode("latin-1")[:MAX_CLIENT_ID_CHARS]
+    timeout = headers.get(b"x-steelyard-timeout")
+    if timeout is not None:
+        call.give_up_at = monotonic() + _seconds(timeout)
 
 
 def _seconds(value: bytes) -> float:

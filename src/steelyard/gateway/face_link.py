@@ -40,8 +40,10 @@ PASSAGES_S = 30.0
 POLL_WAIT_S = 2.0
 #: A query has two minutes.
 MONITOR_S = 130.0
-#: The monitor starts when calls are answered already.
-MONITOR_BACK_S = 10.0
+#: A tool of a plugin has five minutes, and an app ten.
+APPS_S = 630.0
+#: The monitor and the app host start when calls are answered already.
+LATER_BACK_S = 10.0
 #: Hop-by-hop and authentication headers stay here.
 _DROPPED = frozenset(
     {b"host", b"connection", b"keep-alive", b"transfer-encoding", b"te", b"upgrade", b"content-length", b"authorization",
@@ -72,10 +74,11 @@ class Changes(msgspec.Struct, frozen=True):
 class FaceLink:
     """Implements the ports that the face answers."""
 
-    def __init__(self, pool: Pool, origin: Origin, monitor: Origin, owner: str) -> None:
+    def __init__(self, pool: Pool, origin: Origin, monitor: Origin, apps: Origin, owner: str) -> None:
         self._pool = pool
         self._origin = origin
         self._monitor = monitor
+        self._apps = apps
         #: Under which name this process has leases.
         self._owner = owner
         self._tasks: set[asyncio.Task[None]] = set()
@@ -107,7 +110,7 @@ class FaceLink:
         self, origin: Origin, method: str, path: str, body: bytes, headers: dict[str, str], timeout_s: float = 30.0
     ) -> Answer:
         """One call; while a process is being replaced, nobody listens for about a second, and that is waited for."""
-        give_up_at = monotonic() + (MONITOR_BACK_S if origin is self._monitor else FACE_BACK_S)
+        give_up_at = monotonic() + (FACE_BACK_S if origin is self._origin else LATER_BACK_S)
         while True:
             try:
                 return await self._pool.fetch(origin, method, path, body, headers, timeout_s=timeout_s)
@@ -342,6 +345,17 @@ class FaceLink:
             answer = await self._fetch(self._monitor, scope["method"], _target_of(scope), body, passed, MONITOR_S)
         except PoolError as exc:
             raise fault("stores_unavailable", detail=" (The monitor does not answer.)") from exc
+        return _kept(answer)
+
+    async def relay_to_apps(
+        self, scope: dict[str, Any], headers: dict[bytes, bytes], body: bytes, grant: Grant, request_id: str
+    ) -> tuple[int, Headers, bytes]:
+        """A request that the app host answers; see `relay`."""
+        passed = self._passed_headers(scope, headers, grant, request_id)
+        try:
+            answer = await self._fetch(self._apps, scope["method"], _target_of(scope), body, passed, APPS_S)
+        except PoolError as exc:
+            raise fault("app_failed", detail="the process that runs it does not answer.") from exc
         return _kept(answer)
 
 

@@ -6,6 +6,7 @@ import msgspec
 
 from steelyard.base.errors import fault
 from steelyard.base.units import MICROS
+from steelyard.canon.apps import APP_PREFIX
 from steelyard.canon.claims import Claims
 from steelyard.canon.grant import Grant, Workspace
 from steelyard.canon.limits import Budget
@@ -104,7 +105,7 @@ def check_network(grant: Grant, client: str | None) -> None:
 
 def check_model(grant: Grant, workspace: Workspace, model: str) -> None:
     """The model must be open to the workspace and on the key's list, where they have one."""
-    if workspace.models and model not in workspace.models:
+    if workspace.models and model not in workspace.models and not model.startswith(APP_PREFIX):
         raise fault("model_not_open", model=model, workspace=workspace.name, param="model")
     if grant.models and model not in grant.models:
         raise fault("model_not_granted", model=model, param="model")

@@ -4,7 +4,7 @@ import msgspec
 
 from steelyard.canon.contents import Want
 from steelyard.canon.downloads import NO_BOUNDS, DownloadBounds
-from steelyard.policy.orders import ToldFault
+from steelyard.canon.faults import ToldFault
 
 
 class ContentsAsk(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from steelyard.base.errors import Fault, fault
+from steelyard.canon.faults import ToldFault
 from steelyard.canon.grant import Grant
 from steelyard.canon.knowledge import FoundPassages
 from steelyard.canon.model import Target
@@ -56,40 +56,6 @@ class ShownTask(msgspec.Struct, frozen=True, kw_only=True):
     task: Task
     #: object id -> link
     links: dict[str, str] = {}
-
-
-class ToldFault(msgspec.Struct, frozen=True, kw_only=True):
-    """A fault on its way between processes."""
-
-    slug: str
-    message: str
-    param: str | None = None
-    retry_after_s: float | None = None
-    is_retryable: bool = False
-    limit_name: str = ""
-    limit_headers: list[tuple[str, str]] = []
-
-    def to_fault(self) -> Fault:
-        """The fault itself."""
-        failure = fault(self.slug, param=self.param, retry_after_s=self.retry_after_s)
-        failure.message = self.message
-        failure.is_retryable = self.is_retryable
-        failure.limit_name = self.limit_name
-        failure.limit_headers = [(name.encode(), value.encode()) for name, value in self.limit_headers]
-        return failure
-
-
-def told(failure: Fault) -> ToldFault:
-    """A fault as it travels."""
-    return ToldFault(
-        slug=failure.slug,
-        message=failure.message,
-        param=failure.param,
-        retry_after_s=failure.retry_after_s,
-        is_retryable=failure.is_retryable,
-        limit_name=failure.limit_name,
-        limit_headers=[(name.decode(), value.decode()) for name, value in failure.limit_headers],
-    )
 
 
 class Submitted(msgspec.Struct, frozen=True):

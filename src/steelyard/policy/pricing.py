@@ -50,6 +50,8 @@ def hold_for(
     Args:
         max_cap: the answer is capped at this in any case.
     """
+    if targets[0].is_composite:
+        return 0, 0
     prompt_tokens = request.prompt_bound_tokens()
     tokens = micros = 0
     seen: tuple[int, Price] | None = None

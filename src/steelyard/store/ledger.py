@@ -135,6 +135,12 @@ async def find_receipt(connection: AsyncConnection, request_id: str) -> dict[str
     return None if row is None else dict(row._mapping)
 
 
+async def list_parts(connection: AsyncConnection, request_id: str, limit: int) -> list[dict[str, Any]]:
+    """The rows of calls that a call is made of, oldest first."""
+    query = select(receipt).where(receipt.c.parent == request_id).order_by(receipt.c.started_us).limit(limit)
+    return [dict(row._mapping) for row in await connection.execute(query)]
+
+
 async def list_receipts(connection: AsyncConnection, workspace: str | None, limit: int) -> list[dict[str, Any]]:
     """The newest rows first."""
     query = select(receipt).order_by(receipt.c.started_us.desc()).limit(limit)

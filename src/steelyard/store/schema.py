@@ -53,6 +53,8 @@ api_key = Table(
     Column("lineage", Text),
     #: an access key's secret, sealed: signatures are computed with it
     Column("sealed_secret", Text),
+    #: JSON list; null allows all
+    Column("tools", Text),
     Index("ix_api_key_workspace", "workspace"),
 )
 
@@ -95,6 +97,9 @@ receipt = Table(
     Column("failed_attempts", Text),
     #: JSON list of the budgets' accounts that it was settled in
     Column("accounts", Text),
+    #: the call that it is a part of
+    Column("parent", Text),
+    Index("ix_receipt_parent", "parent"),
     Index("ix_receipt_workspace_started_us", "workspace", "started_us"),
     Index("ix_receipt_started_us", "started_us"),
     Index("ix_receipt_settled_us", "settled_us"),
@@ -367,6 +372,61 @@ base_document = Table(
     Column("modified_us", BigInteger, nullable=False),
     Index("ix_base_document_document_id", "document_id"),
     Index("ix_base_document_job_id", "job_id"),
+)
+
+app = Table(
+    "app",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("workspace", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    #: JSON
+    Column("draft", Text, nullable=False),
+    #: 0 before the first version
+    Column("published", Integer, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    Column("modified_us", BigInteger, nullable=False),
+    Index("ix_app_workspace_created_us", "workspace", "created_us"),
+)
+
+app_version = Table(
+    "app_version",
+    metadata,
+    Column("app_id", Text, primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    #: JSON
+    Column("spec", Text, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+)
+
+session_turn = Table(
+    "session_turn",
+    metadata,
+    #: the request that it came with
+    Column("id", Text, primary_key=True),
+    Column("workspace", Text, nullable=False),
+    Column("app_id", Text, nullable=False),
+    Column("session_id", Text, nullable=False),
+    #: JSON: what was asked and answered
+    Column("messages", Text, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    Column("expires_us", BigInteger, nullable=False),
+    Index("ix_session_turn_workspace_app_id_session_id_created_us", "workspace", "app_id", "session_id", "created_us"),
+    Index("ix_session_turn_expires_us", "expires_us"),
+)
+
+plugin = Table(
+    "plugin",
+    metadata,
+    Column("workspace", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    #: JSON, secrets as references or sealed
+    Column("spec", Text, nullable=False),
+    #: JSON: the tools as they were approved
+    Column("tools", Text, nullable=False),
+    Column("is_enabled", Boolean, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    Column("modified_us", BigInteger, nullable=False),
 )
 
 audit = Table(

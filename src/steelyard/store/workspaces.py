@@ -27,6 +27,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     #: Models that are open to it; empty opens all.
     models: tuple[str, ...] = ()
     cache: CachePolicy = NO_CACHE
+    #: Tools that its chat calls have unless they say otherwise.
+    tools: tuple[str, ...] = ()
     downloads: DownloadBounds = NO_BOUNDS
     #: "off", "alert" or "disable": see `control.hygiene`.
     hygiene: str = ALERT

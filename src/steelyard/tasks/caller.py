@@ -12,11 +12,11 @@ import msgspec
 
 from steelyard.base import ids
 from steelyard.base.clock import monotonic, now_s
-from steelyard.base.errors import fault
 from steelyard.base.jsondoor import encode
 from steelyard.base.tokens import Signer
 from steelyard.canon.claims import Claims, encode_claims
 from steelyard.canon.grant import Grant
+from steelyard.canon.limits import TOKENS, Budget
 from steelyard.canon.task import Task, TaskFailure
 from steelyard.store import keys
 from steelyard.store.database import Database
@@ -41,6 +41,7 @@ class Rights:
     Args:
         is_batch: charged as a call of a batch.
         is_inner: part of a call that was admitted already: only its tokens and money count.
+        token_id, spend: of the temporary token that it is made for, whose own budget it counts in too.
     """
 
     key_id: str
@@ -48,6 +49,8 @@ class Rights:
     operations: tuple[str, ...] = ()
     is_batch: bool = False
     is_inner: bool = False
+    token_id: str = ""
+    spend: Budget | None = None
 
 
 def rights_of(task: Task, *, is_batch: bool = False, is_inner: bool = False) -> Rights:
@@ -55,15 +58,14 @@ def rights_of(task: Task, *, is_batch: bool = False, is_inner: bool = False) -> 
     return Rights(task.key_id, task.ask.models, task.ask.operations, is_batch, is_inner)
 
 
-def inner_rights(grant: Grant) -> Rights:
+def inner_rights(grant: Grant, models: tuple[str, ...] = ()) -> Rights:
     """Of whoever makes a call that another call is part of.
 
-    Raises:
-        Fault: `token_too_narrow`: the token's bounds cannot be kept beyond its own call.
+    Args:
+        models: what it may ask; nothing leaves it to the key.
     """
-    if grant.token_calls is not None or grant.token_spend is not None:
-        raise fault("token_too_narrow")
-    return Rights(grant.key_id, grant.models if grant.token_id else (), (), is_inner=True)
+    allowed = models or (grant.models if grant.token_id else ())
+    return Rights(grant.key_id, allowed, is_inner=True, token_id=grant.token_id, spend=grant.token_spend)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,7 @@ class Caller:
         data = encode(body)
         failures = 0
         while True:
-            answer = await self._ask(await self._token(rights), path, data, once)
+            answer = await self._ask(await self.token(rights), path, data, once)
             if answer is not None and (
                 answer.status not in RETRYABLE or answer.headers.get(b"x-should-retry") == b"false"
             ):
@@ -120,7 +122,12 @@ class Caller:
         except PoolError:
             return None
 
-    async def _token(self, rights: Rights) -> str:
+    async def token(self, rights: Rights) -> str:
+        """A temporary token for calls.
+
+        Raises:
+            Failed: the key is gone.
+        """
         known = self._tokens.get(rights)
         if known is not None and known[0] > monotonic():
             return known[1]
@@ -130,7 +137,7 @@ class Caller:
             raise Failed(TaskFailure(code="InvalidApiKey", message="The key that this was asked with is gone."))
         now = now_s()
         claims = Claims(
-            token_id=ids.new_id("token"),
+            token_id=rights.token_id or ids.new_id("token"),
             parent=record.digest,
             expires_s=now + TOKEN_S,
             models=rights.models,
@@ -138,6 +145,8 @@ class Caller:
             is_task=True,
             is_batch=rights.is_batch,
             is_inner=rights.is_inner,
+            spend=None if rights.spend is None else rights.spend.amount,
+            spend_unit=TOKENS if rights.spend is None else rights.spend.unit,
         )
         token = self._signer.sign(encode_claims(claims), now)
         self._tokens[rights] = monotonic() + USED_S, token

@@ -84,7 +84,7 @@ class Fetched:
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class Place:
     """A link taken apart."""
 
     url: str
@@ -93,7 +93,7 @@ class _Place:
     port: int
 
 
-def read_link(url: str) -> _Place:
+def read_link(url: str) -> Place:
     """A link's parts.
 
     Raises:
@@ -114,7 +114,7 @@ def read_link(url: str) -> _Place:
     if not host or "@" in parts.netloc:
         # credentials in a link are a trick: they make one host look like another
         raise FetchError(INCOMPLETE)
-    return _Place(url, parts.scheme, host.rstrip(".").lower(), port or (443 if parts.scheme == "https" else 80))
+    return Place(url, parts.scheme, host.rstrip(".").lower(), port or (443 if parts.scheme == "https" else 80))
 
 
 def _is_literal(host: str | None) -> bool:
@@ -213,9 +213,9 @@ class Fetcher:
         return FetchError(TIMED_OUT, host, size_bytes=transfer.size_bytes, seconds=monotonic() - began)
 
     async def _ask(
-        self, place: _Place, transfer: "_Transfer", method: str, body: bytes, headers: dict[str, str]
+        self, place: Place, transfer: "_Transfer", method: str, body: bytes, headers: dict[str, str]
     ) -> Fetched:
-        address, proxy = await self._look_at(place, transfer.trusted)
+        address, proxy = await self.look_at(place, transfer.trusted)
         resumes = 0
         while True:
             try:
@@ -227,8 +227,12 @@ class Fetcher:
                 resumes += 1
                 await asyncio.sleep(0.2 * 2**resumes)
 
-    async def _look_at(self, place: _Place, trusted: tuple[str, ...]) -> tuple[str, str]:
-        """The address to connect to, or the proxy that does."""
+    async def look_at(self, place: Place, trusted: tuple[str, ...] = ()) -> tuple[str, str]:
+        """The address to connect to, or the proxy that does.
+
+        Raises:
+            FetchError: the host may not be asked, or has no address that may be.
+        """
         if not self._rules.is_open(place.host):
             raise FetchError(DENIED, place.host)
         proxy = next((url for pattern, url in self._proxies if matches(place.host, (pattern,))), "")
@@ -255,7 +259,7 @@ class Fetcher:
 
     async def _ask_once(
         self,
-        place: _Place,
+        place: Place,
         address: str,
         proxy: str,
         transfer: "_Transfer",
@@ -306,7 +310,7 @@ class _Transfer:
         self.tag = ""
         self.resumable = False
 
-    async def take(self, place: _Place, answer: httpcore.Response, address: str) -> Fetched:
+    async def take(self, place: Place, answer: httpcore.Response, address: str) -> Fetched:
         """Reads an answer."""
         headers = {name.lower(): value.decode("latin-1") for name, value in answer.headers}
         status = answer.status
@@ -331,12 +335,12 @@ class _Transfer:
             self._check_pace(place)
         return self._fetched(place, 200 if status == 206 else status, headers, address)
 
-    def _check_pace(self, place: _Place) -> None:
+    def _check_pace(self, place: Place) -> None:
         seconds = monotonic() - self.began
         if seconds > SLOW_AFTER_S and self.size_bytes < seconds * SLOW_BYTES_S:
             raise FetchError(TIMED_OUT, place.host, size_bytes=self.size_bytes, seconds=seconds)
 
-    def _check_status(self, place: _Place, status: int) -> None:
+    def _check_status(self, place: Place, status: int) -> None:
         if status in (401, 403, 407):
             raise FetchError(UNAUTHORIZED, place.host, status=status)
         if status in (404, 410):
@@ -346,6 +350,6 @@ class _Transfer:
         if not 200 <= status < 300:
             raise FetchError(STATUS, place.host, status=status)
 
-    def _fetched(self, place: _Place, status: int, headers: dict[bytes, str], address: str) -> Fetched:
+    def _fetched(self, place: Place, status: int, headers: dict[bytes, str], address: str) -> Fetched:
         kind = headers.get(b"content-type", "")
         return Fetched(place.url, status, kind, self.size_bytes, monotonic() - self.began, [], address)

@@ -35,6 +35,7 @@ class KeyWish(msgspec.Struct, forbid_unknown_fields=True):
     models: tuple[str, ...] = ()
     operations: tuple[str, ...] = ()
     networks: tuple[str, ...] = ()
+    tools: tuple[str, ...] = ()
     expires_in: str | None = None
     limits: Limits = NO_LIMITS
 
@@ -97,6 +98,7 @@ def show_key(record: Any, secret: str | None = None) -> dict[str, Any]:
         "models": grant.models,
         "operations": grant.operations,
         "networks": grant.networks,
+        "tools": grant.tools,
         "created_at": record.created_us // MICROS,
         "expires_at": None if grant.expires_us is None else grant.expires_us // MICROS,
         "disabled": grant.is_disabled,
@@ -133,6 +135,7 @@ def show_workspace(record: Any) -> dict[str, Any]:
         "step_up": record.policy.step_up,
         "hygiene": record.policy.hygiene,
         "models": record.policy.models,
+        "tools": record.policy.tools,
         "cache": msgspec.structs.asdict(record.policy.cache),
         "downloads": msgspec.structs.asdict(record.policy.downloads),
     }
@@ -313,6 +316,7 @@ class ControlApi:
             models=wish.models,
             operations=wish.operations,
             networks=wish.networks,
+            tools=wish.tools,
             expires_in_s=None if wish.expires_in is None else keys.parse_duration_s(wish.expires_in),
             limits=wish.limits,
             sealer=self._sealer,

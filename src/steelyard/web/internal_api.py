@@ -10,6 +10,7 @@ from starlette.routing import Route
 
 from steelyard.base.errors import Fault
 from steelyard.base.jsondoor import encode
+from steelyard.canon.faults import told
 from steelyard.canon.grant import Grant
 from steelyard.canon.knowledge import KnowledgeWish
 from steelyard.control import keys_lookup, minutes, replay, responses, trail
@@ -21,7 +22,7 @@ from steelyard.control.records import Records
 from steelyard.knowledge.answering import Answering
 from steelyard.policy.contents import ContentsAsk, Supplied
 from steelyard.policy.limits import Wish
-from steelyard.policy.orders import Answered, Identified, Order, Submitted, told
+from steelyard.policy.orders import Answered, Identified, Order, Submitted
 from steelyard.tasks.desk import Desk
 from steelyard.tasks.supplier import Supplier
 from steelyard.web.answers import json_answer

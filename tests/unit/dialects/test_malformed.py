@@ -50,6 +50,18 @@ PARAMETERS = {
     "seed": 1,
 }
 SAMPLES: dict[tuple[str, str], list[dict[str, Any]]] = {
+    ("apps-native", "apps"): [
+        {
+            "input": {
+                "prompt": "hi",
+                "session_id": "s",
+                "biz_params": {"user_prompt_params": {"city": "杭州"}},
+                "image_list": ["https://example.test/a.png"],
+            },
+            "parameters": {"has_thoughts": True, "temperature": 0.5, "rag_options": {"pipeline_ids": ["kb"]}},
+        },
+        {"input": {"messages": [{"role": "user", "content": "hi"}]}, "parameters": {"incremental_output": True}},
+    ],
     ("openai", "chat"): [
         {
             "model": "m",
@@ -91,7 +103,21 @@ SAMPLES: dict[tuple[str, str], list[dict[str, Any]]] = {
             "tool_choice": {"type": "function", "name": "f"},
             "text": {"format": {"type": "json_schema", "name": "n", "schema": CITY}},
             "reasoning": {"effort": "low"},
-        }
+        },
+        {
+            "model": "m",
+            "input": "hi",
+            "tools": [
+                {
+                    "type": "mcp",
+                    "server_label": "s",
+                    "server_url": "https://x.test/mcp",
+                    "headers": {"a": "b"},
+                    "allowed_tools": {"tool_names": ["t"]},
+                    "require_approval": "never",
+                }
+            ],
+        },
     ],
     ("dashscope", "chat"): [
         {

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,6 +29,7 @@ from steelyard.gateway.answer_cache import AnswerCache
 from steelyard.gateway.checking import Checker
 from steelyard.gateway.contents import Contents
 from steelyard.gateway.core import Core
+from steelyard.gateway.errands import Errands
 from steelyard.gateway.exchange import Headers
 from steelyard.gateway.passages import Passages
 from steelyard.gateway.relay import Relay
@@ -133,6 +135,7 @@ def make_core(pool: Pool, sink: Sink, port: int, inspection: InspectionPolicy = 
         None,  # type: ignore[arg-type]
         Passages(None),  # type: ignore[arg-type]
         Contents(None, OwnLinks("http://127.0.0.1:8090", relays=False)),  # type: ignore[arg-type]
+        Errands(Path("apps.sock")),
         max_body_bytes=10**6,
     )  # type: ignore[arg-type]
 

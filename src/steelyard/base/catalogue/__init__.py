@@ -1,6 +1,6 @@
 """The error catalogue: one row per condition, in families. Data only; `base.errors` gives it behaviour."""
 
-from steelyard.base.catalogue import identity, knowledge, limits, media, parameters, request, server
+from steelyard.base.catalogue import apps, identity, knowledge, limits, media, parameters, request, server
 from steelyard.base.catalogue.row import Row
 
 ROWS: tuple[Row, ...] = (
@@ -10,6 +10,7 @@ ROWS: tuple[Row, ...] = (
     *media.ROWS,
     *limits.ROWS,
     *knowledge.ROWS,
+    *apps.ROWS,
     *server.ROWS,
 )
 

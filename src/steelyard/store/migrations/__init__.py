@@ -18,6 +18,7 @@ from steelyard.store.migrations import (
     m0008_tasks,
     m0009_settled,
     m0010_knowledge,
+    m0011_apps,
 )
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ STEPS: "tuple[Callable[[Operations], None], ...]" = (
     m0008_tasks.upgrade,
     m0009_settled.upgrade,
     m0010_knowledge.upgrade,
+    m0011_apps.upgrade,
 )
 
 

@@ -1,6 +1,6 @@
 """The kinds of provider by name."""
 
-from steelyard.upstream.providers import anthropic, dashscope, openai
+from steelyard.upstream.providers import anthropic, apps, dashscope, openai
 from steelyard.upstream.providers.kind import Kind
 
 KINDS: dict[str, Kind] = {
@@ -10,4 +10,4 @@ KINDS: dict[str, Kind] = {
     "anthropic": anthropic.PROVIDER,
 }
 #: By what a target speaks.
-BY_API: dict[str, Kind] = {kind.api: kind for kind in KINDS.values()}
+BY_API: dict[str, Kind] = {kind.api: kind for kind in (*KINDS.values(), apps.PROVIDER)}
