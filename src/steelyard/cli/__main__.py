@@ -25,6 +25,8 @@ COMMANDS: dict[str, str] = {
     "speech": "steelyard.cli.speech:app",
     "files": "steelyard.cli.files:app",
     "kb": "steelyard.cli.kb:app",
+    "apps": "steelyard.cli.apps:app",
+    "plugins": "steelyard.cli.plugins:app",
     "tasks": "steelyard.cli.tasks:app",
     "media": "steelyard.cli.media:app",
     "promql": "steelyard.cli.promql:promql",

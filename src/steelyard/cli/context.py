@@ -75,6 +75,18 @@ def with_models(settings: Settings, action: Callable[[Any], Awaitable[T]]) -> T:
     return with_records(settings, run)
 
 
+def with_apps(settings: Settings, action: Callable[[Any], Awaitable[T]]) -> T:
+    """Runs a use-case on the installation's apps and plugins (`assembly.app_parts.AppParts`)."""
+    from steelyard.assembly.app_parts import open_parts
+    from steelyard.supervisor import get_master_key
+
+    async def run(records: Any) -> T:
+        async with open_parts(settings, records, get_master_key(settings)) as parts:
+            return await action(parts)
+
+    return with_records(settings, run)
+
+
 def actor() -> str:
     """Who stands in the audit trail: whoever may read the data directory is its admin."""
     try:

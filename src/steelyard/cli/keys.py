@@ -40,6 +40,7 @@ def create(
     models: str = "",
     operations: str = "",
     networks: str = "",
+    tools: str = "",
     expires: str | None = None,
     limits: LimitFlags = NO_FLAGS,
     data_dir: Path | None = None,
@@ -62,6 +63,8 @@ def create(
         Operations it may use, comma separated; default all.
     networks
         Networks it may be used from, comma separated; default any.
+    tools
+        Tools of plugins it may use, comma separated: weather for all of a plugin's, weather/forecast for one; default all.
     expires
         How long it is good, such as 30d; default for ever.
     limits
@@ -85,6 +88,7 @@ def create(
             models=_split(models),
             operations=_split(operations),
             networks=_split(networks),
+            tools=_split(tools),
             expires_in_s=None if expires is None else keys.parse_duration_s(expires),
             limits=limits.read(),
             sealer=_sealer(settings, kind),

@@ -261,10 +261,14 @@ class AppWriter:
 
     def _frame(self, new_text: str, *, new: dict[str, Any] | None = None, reason: str = GOES_ON) -> bytes:
         output = _output(self._text if self._repeats else new_text, reason, self._session)
-        if self._tells:
+        is_end = reason != GOES_ON
+        if self._tells and self._repeats and (new is not None or is_end):
+            # all so far, where there is something new: repeated with every word they would outweigh the answer
             reasoned = [_reasoned(self._reasoning)] if self._reasoning else []
-            output["thoughts"] = [*reasoned, *self._thoughts] if self._repeats else [] if new is None else [new]
-        if reason != GOES_ON and (references := _references(self._steps)):
+            output["thoughts"] = [*reasoned, *self._thoughts]
+        elif self._tells and new is not None:
+            output["thoughts"] = [new]
+        if is_end and (references := _references(self._steps)):
             output["doc_references"] = references
         self._number += 1
         body = {"output": output, "usage": _usage(self._steps), "request_id": self._showing.request_id}

@@ -13,14 +13,12 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from steelyard.apps.kits import Kits
-from steelyard.apps.mcp_kit import McpLinks
+from steelyard.apps.kit import Result
+from steelyard.apps.plugin_book import Look
 from steelyard.apps.runner import Runner
-from steelyard.apps.surroundings import Platform
-from steelyard.apps.toolbox import make_check
 from steelyard.base.errors import Fault, fault
 from steelyard.canon.answer import ARGUED, CALLED, ENDED, RAN, SAID, STOP, THOUGHT, ChatAnswer, Choice, Piece, Step
-from steelyard.canon.apps import Errand, Plugin, ToolSpec
+from steelyard.canon.apps import Plugin, ToolSpec
 from steelyard.canon.conversation import ToolCall
 from steelyard.canon.faults import ToldFault, told
 from steelyard.canon.grant import Grant
@@ -40,6 +38,9 @@ HEARTBEAT_S = 15.0
 LOOK_PATH, CALL_PATH = "/internal/look", "/internal/call"
 
 T = TypeVar("T")
+
+#: (plugin, tool, arguments, for whom, request id) -> what it said
+CallTool = Callable[[Plugin, str, dict[str, Any], Grant, str], Awaitable[Result]]
 
 
 class LookAsk(msgspec.Struct):
@@ -75,11 +76,10 @@ class Called(msgspec.Struct):
 class AppHostApi:
     """The handlers."""
 
-    def __init__(self, runner: Runner, links: McpLinks, kits: Kits, platform: Platform) -> None:
+    def __init__(self, runner: Runner, look: Look, call_tool: CallTool) -> None:
         self._runner = runner
-        self._links = links
-        self._kits = kits
-        self._platform = platform
+        self._look = look
+        self._call_tool = call_tool
         self.running = 0
 
     def routes(self) -> list[Route]:
@@ -122,24 +122,15 @@ class AppHostApi:
     async def look(self, request: Request) -> Response:
         asked = msgspec.json.decode(await request.body(), type=LookAsk)
         try:
-            return json_answer(Looked(await self._links.look(asked.plugin)))
+            return json_answer(Looked(await self._look(asked.plugin)))
         except Fault as failure:
             return json_answer(Looked(fault=told(failure)))
 
     async def call(self, request: Request) -> Response:
         asked = msgspec.json.decode(await request.body(), type=CallAsk)
-        errand = Errand(request_id=request.headers.get("x-request-id", ""), grant=asked.grant)
+        request_id = request.headers.get("x-request-id", "")
         try:
-            kit = await self._kits.open_plugin(asked.plugin, self._platform.for_call(errand, ()))
-            tool = next((one for one in kit.tools if one.name == asked.tool), None)
-            if tool is None:
-                raise fault("tool_not_found", plugin=asked.plugin.name, name=asked.tool[:100])
-            wrong = make_check(tool.parameters)(asked.arguments)
-            if wrong:
-                raise fault(
-                    "parameter_invalid", detail=f"The arguments are not what the tool takes: {wrong}", param="arguments"
-                )
-            result = await kit.call(tool, asked.arguments)
+            result = await self._call_tool(asked.plugin, asked.tool, asked.arguments, asked.grant, request_id)
         except Fault as failure:
             return json_answer(Called(fault=told(failure)))
         return json_answer(Called(result.text, result.is_error))
