@@ -21,7 +21,7 @@ from steelyard.apps.stdio import Program, stdio_transport
 from steelyard.base.clock import monotonic
 from steelyard.base.errors import Fault, fault
 from steelyard.canon.apps import STDIO, Plugin, RemoteServer, ToolSpec
-from steelyard.upstream.fetcher import Fetcher
+from steelyard.upstream.fetcher import Fetcher, FetchError
 
 if TYPE_CHECKING:
     from mcp import Client
@@ -31,12 +31,12 @@ log = logging.getLogger("steelyard.apps")
 OPEN_S = 20.0
 MAX_PAGES, MAX_TOOLS = 20, 500
 #: Tools are listed anew before a call when the list is older: a server may have changed them.
-LIST_AGE_S = 30.0
+LIST_AGE_S = 10.0
 MAX_SCHEMA_BYTES = 100_000
 SSE = "sse"
 
-#: What a connection is opened with.
-Opening = Callable[[], AbstractAsyncContextManager[Any]]
+#: What a connection is opened with; it tells what went wrong with requests, which the protocol's client keeps to itself.
+Opening = Callable[[Callable[[FetchError], None]], AbstractAsyncContextManager[Any]]
 
 
 def unreachable(detail: str) -> Fault:
@@ -61,6 +61,7 @@ class McpLink:
         self._stop = asyncio.Event()
         self._tools: tuple[ToolSpec, ...] = ()
         self._listed_at = float("-inf")
+        self._failure: FetchError | None = None
         self.used_at = monotonic()
 
     def __repr__(self) -> str:
@@ -94,7 +95,9 @@ class McpLink:
         from mcp import Client
 
         try:
-            async with Client(self._open_transport(), cache=None, read_timeout_seconds=self._timeout_s) as client:
+            async with Client(
+                self._open_transport(self._note), cache=None, read_timeout_seconds=self._timeout_s
+            ) as client:
                 self._client = client
                 if not ready.done():
                     ready.set_result(None)
@@ -103,13 +106,21 @@ class McpLink:
             raise
         except BaseException as exc:  # noqa: BLE001 - the task's frame; groups of anything may come
             if not ready.done():
-                ready.set_exception(unreachable(f"{self._title}: {_why(exc)}"))
+                ready.set_exception(unreachable(f"{self._title}: {self._why(exc)}"))
                 # nobody may be waiting any more
                 ready.exception()
             else:
                 log.info("the connection to %s ended: %s", self._title, _why(exc))
         finally:
             self._client = None
+
+    def _note(self, error: FetchError) -> None:
+        self._failure = error
+
+    def _why(self, exc: BaseException) -> str:
+        """What went wrong: with the request, where that is known."""
+        failure, self._failure = self._failure, None
+        return _why(exc) if failure is None else told_of(failure)
 
     async def close(self) -> None:
         """Ends it; what hangs is let go of."""
@@ -124,7 +135,7 @@ class McpLink:
                 await keeper
 
     async def list_tools(self) -> tuple[ToolSpec, ...]:
-        """The server's tools, as they are now or were half a minute ago.
+        """The server's tools, as they are now or were a few seconds ago.
 
         Raises:
             Fault: `plugin_unreachable`.
@@ -157,7 +168,7 @@ class McpLink:
         return Result(bounded(_text_of(told)), is_error=bool(told.is_error))
 
     async def _ask(self, what: str, ask: Callable[[Client], Any]) -> Any:
-        client, keeper = self._client, self._keeper
+        client, keeper, self._failure = self._client, self._keeper, None
         if client is None or keeper is None:
             raise unreachable(f"{self._title} is closed.")
         asking = asyncio.ensure_future(ask(client))
@@ -171,7 +182,7 @@ class McpLink:
         except (Fault, asyncio.CancelledError):
             raise
         except Exception as exc:  # noqa: BLE001 - whatever the protocol's client raises: it is the server's fault
-            raise unreachable(f"{self._title}: {_why(exc)}") from None
+            raise unreachable(f"{self._title}: {self._why(exc)}") from None
         finally:
             if not asking.done():
                 asking.cancel()
@@ -231,10 +242,10 @@ class Openings:
         spec = plugin.spec
         if spec.kind == STDIO:
             program = Program(spec.command, spec.arguments, spec.environment)
-            return McpLink(plugin.name, lambda: stdio_transport(program), spec.timeout_s)
+            return McpLink(plugin.name, lambda _: stdio_transport(program), spec.timeout_s)
 
-        def opening() -> AbstractAsyncContextManager[Any]:
-            return self._http(spec.url, spec.transport, spec.headers, spec.timeout_s, trusted_hosts, plugin)
+        def opening(tell: Callable[[FetchError], None]) -> AbstractAsyncContextManager[Any]:
+            return self._http(tell, spec.url, spec.transport, spec.headers, spec.timeout_s, trusted_hosts, plugin)
 
         return McpLink(plugin.name, opening, spec.timeout_s)
 
@@ -242,14 +253,15 @@ class Openings:
         """The way to a server that a caller names."""
         transport = SSE if server.url.rstrip("/").endswith("/sse") else "http"
 
-        def opening() -> AbstractAsyncContextManager[Any]:
-            return self._http(server.url, transport, server.headers, timeout_s, (), None)
+        def opening(tell: Callable[[FetchError], None]) -> AbstractAsyncContextManager[Any]:
+            return self._http(tell, server.url, transport, server.headers, timeout_s, (), None)
 
         return McpLink(server.label, opening, timeout_s)
 
     @contextlib.asynccontextmanager
     async def _http(
         self,
+        tell: Callable[[FetchError], None],
         url: str,
         transport: str,
         headers: dict[str, str],
@@ -271,6 +283,7 @@ class Openings:
                 timeout_s=timeout_s,
                 headers={**headers, **(more or {})},
                 trusted_hosts=trusted_hosts,
+                tell=tell,
             )
 
         async with make() as client:

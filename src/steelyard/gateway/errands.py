@@ -14,7 +14,7 @@ import msgspec
 from steelyard.base.errors import Fault, fault
 from steelyard.canon.apps import APP_PREFIX, Errand
 from steelyard.canon.grant import Grant, Workspace
-from steelyard.canon.model import Model, Target
+from steelyard.canon.model import PASS, Model, Target
 from steelyard.canon.request import ModelRequest
 from steelyard.dialects import app_host
 from steelyard.dialects.dashscope_apps import session_of
@@ -48,8 +48,9 @@ class Errands:
             chunk_timeout_s=CHUNK_S,
             total_timeout_s=TOTAL_S,
         )
-        # one attempt: what has been done for the first would be done again, and charged again
-        self.model = Model(name="apps", targets=(target,), max_attempts=1)
+        # one attempt: what has been done for the first would be done again, and charged again; what a model cannot honour is said
+        # of the call to it
+        self.model = Model(name="apps", targets=(target,), max_attempts=1, unsupported=PASS)
 
     def find(
         self, request_id: str, grant: Grant, workspace: Workspace, request: ModelRequest, headers: dict[bytes, bytes]

@@ -7,14 +7,25 @@ its own, and its answer is bounded; redirects are new requests, and looked at li
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any
 
 import httpcore2
 import httpx2
 from httpcore2 import AnyIOBackend
 
-from steelyard.upstream.fetcher import CONNECT_TIMEOUT_S, USER_AGENT, Fetcher, FetchError, read_link
+from steelyard.upstream.fetcher import (
+    BROKEN,
+    CONNECT_TIMEOUT_S,
+    REFUSED,
+    TIMED_OUT,
+    TLS,
+    TOO_BIG,
+    USER_AGENT,
+    Fetcher,
+    FetchError,
+    read_link,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -45,18 +56,28 @@ class _Pinned(httpcore2.AsyncNetworkBackend):
 class _Bounded(httpx2.AsyncByteStream):
     """An answer's body, up to a size; the connection ends with it."""
 
-    def __init__(self, inner: Any, pool: httpcore2.AsyncConnectionPool, host: str, max_bytes: int) -> None:
+    def __init__(
+        self,
+        inner: Any,
+        pool: httpcore2.AsyncConnectionPool,
+        host: str,
+        max_bytes: int,
+        tell: Callable[[FetchError], None],
+    ) -> None:
+        self._tell = tell
         self._inner = inner
         self._pool = pool
         self._host = host
         self._left = max_bytes
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        with _mapped(self._host):
+        with _mapped(self._host, self._tell):
             async for part in self._inner:
                 self._left -= len(part)
                 if self._left < 0:
-                    raise Refused(FetchError("too_big", self._host))
+                    error = FetchError(TOO_BIG, self._host)
+                    self._tell(error)
+                    raise Refused(error)
                 yield part
 
     async def aclose(self) -> None:
@@ -70,9 +91,18 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
     Args:
         max_bytes: of one answer.
         trusted_hosts: may lie in private networks, as the operator's own do.
+        tell: hears of what went wrong, for clients that keep it to themselves.
     """
 
-    def __init__(self, fetcher: Fetcher, *, max_bytes: int, trusted_hosts: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        fetcher: Fetcher,
+        *,
+        max_bytes: int,
+        trusted_hosts: Iterable[str] = (),
+        tell: Callable[[FetchError], None] | None = None,
+    ) -> None:
+        self._tell = tell or (lambda _: None)
         self._fetcher = fetcher
         self._max_bytes = max_bytes
         self._trusted = tuple(trusted_hosts)
@@ -96,6 +126,7 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
             place = read_link(str(url))
             address, proxy = await self._fetcher.look_at(place, self._trusted)
         except FetchError as error:
+            self._tell(error)
             raise Refused(error) from None
         pool = self._pool(address, proxy)
         sent = httpcore2.Request(
@@ -106,7 +137,7 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
             extensions=request.extensions,
         )
         try:
-            with _mapped(place.host):
+            with _mapped(place.host, self._tell):
                 answer = await pool.handle_async_request(sent)
         except BaseException:
             await pool.aclose()
@@ -114,7 +145,7 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
         return httpx2.Response(
             status_code=answer.status,
             headers=answer.headers,
-            stream=_Bounded(answer.stream, pool, place.host, self._max_bytes),
+            stream=_Bounded(answer.stream, pool, place.host, self._max_bytes, self._tell),
             extensions=answer.extensions,
         )
 
@@ -122,20 +153,29 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
 class _mapped:  # noqa: N801 - reads as a function
     """Faults of the connection in the fetcher's words."""
 
-    def __init__(self, host: str) -> None:
+    def __init__(self, host: str, tell: Callable[[FetchError], None]) -> None:
         self._host = host
+        self._tell = tell
 
     def __enter__(self) -> None:
         return None
 
     def __exit__(self, kind: object, exc: BaseException | None, trace: object) -> None:
-        if isinstance(exc, httpcore2.TimeoutException):
-            raise Refused(FetchError("timed_out", self._host)) from None
-        if isinstance(exc, httpcore2.ConnectError):
-            is_tls = isinstance(exc.__cause__ or exc.__context__, ssl.SSLError) or "SSL" in str(exc)
-            raise Refused(FetchError("tls" if is_tls else "refused", self._host)) from None
-        if isinstance(exc, (httpcore2.NetworkError, httpcore2.ProtocolError, httpcore2.ProxyError)):
-            raise Refused(FetchError("broken", self._host)) from None
+        cause = _cause_of(exc)
+        if cause:
+            error = FetchError(cause, self._host)
+            self._tell(error)
+            raise Refused(error) from None
+
+
+def _cause_of(exc: BaseException | None) -> str:
+    """The fetcher's word for a connection's fault; '' for anything else."""
+    if isinstance(exc, httpcore2.TimeoutException):
+        return TIMED_OUT
+    if isinstance(exc, httpcore2.ConnectError):
+        return TLS if isinstance(exc.__cause__ or exc.__context__, ssl.SSLError) or "SSL" in str(exc) else REFUSED
+    is_broken = isinstance(exc, httpcore2.NetworkError | httpcore2.ProtocolError | httpcore2.ProxyError)
+    return BROKEN if is_broken else ""
 
 
 def open_client(
@@ -145,10 +185,11 @@ def open_client(
     timeout_s: float,
     headers: dict[str, str] | None = None,
     trusted_hosts: Iterable[str] = (),
+    tell: Callable[[FetchError], None] | None = None,
 ) -> httpx2.AsyncClient:
     """A client whose every request is guarded. It follows no redirects, has no cookies of others and asks nobody's environment."""
     return httpx2.AsyncClient(
-        transport=GuardedTransport(fetcher, max_bytes=max_bytes, trusted_hosts=trusted_hosts),
+        transport=GuardedTransport(fetcher, max_bytes=max_bytes, trusted_hosts=trusted_hosts, tell=tell),
         headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **(headers or {})},
         timeout=httpx2.Timeout(timeout_s, connect=min(CONNECT_TIMEOUT_S, timeout_s)),
         follow_redirects=False,
