@@ -92,6 +92,8 @@ class Loop:
         self._own_tools = own_tools
         self._max_steps = max_steps
         self._failures: Counter[str] = Counter()
+        #: (name, arguments) of calls that went well, and what the model was told.
+        self._made: dict[tuple[str, str], str] = {}
         self.usage = Usage()
         self.text = ""
 
@@ -102,9 +104,10 @@ class Loop:
             Fault: a model refused, or a tool failed again.
         """
         messages = list(self._body["messages"])
+        must_answer = False
         for step in range(1, self._max_steps + 1):
             turn = _Turn()
-            async for piece in self._turn(turn, messages, is_last=step == self._max_steps):
+            async for piece in self._turn(turn, messages, is_last=must_answer or step == self._max_steps):
                 yield piece
             calls = turn.tool_calls()
             ours = [one for one in calls if one.name in self._toolbox.tools]
@@ -116,13 +119,20 @@ class Loop:
                 for piece in _handed_back([one for one in calls if one.name not in self._toolbox.tools]):
                     yield piece
                 return
-            messages.append(_said(turn, ours))
-            for outcome, call in zip(await self._call(ours), ours, strict=True):
+            # a model that asks the same again has all that there is to know: it is told again, and then it must answer
+            new = {_key(one): one for one in ours if _key(one) not in self._made}
+            must_answer = not new
+            texts = dict(self._made)
+            for key, outcome in zip(new, await self._call(list(new.values())), strict=True):
                 yield Piece(RAN, step=outcome.step)
                 if outcome.search is not None:
                     yield Piece(RAN, step=outcome.search)
                 self._count(outcome)
-                messages.append({"role": TOOL, "tool_call_id": call.id, "content": outcome.text})
+                texts[key] = outcome.text
+                if not outcome.step.is_error:
+                    self._made[key] = outcome.text
+            messages.append(_said(turn, ours))
+            messages += [{"role": TOOL, "tool_call_id": one.id, "content": texts[_key(one)]} for one in ours]
         yield Piece(ENDED, STOP)
 
     async def _turn(self, turn: _Turn, messages: list[dict[str, Any]], *, is_last: bool) -> AsyncGenerator[Piece, None]:
@@ -177,6 +187,10 @@ class Loop:
         self._failures[name] += 1
         if self._failures[name] >= MAX_FAILURES:
             raise fault("plugin_failed", plugin=name, detail=step.output[:500])
+
+
+def _key(call: ToolCall) -> tuple[str, str]:
+    return call.name, call.arguments
 
 
 def from_said(piece: Piece, *, is_new: bool) -> Piece:

@@ -17,6 +17,7 @@ from steelyard.engines.answers import DONE, ChatShape, CompletionShape, add_usag
 from steelyard.engines.catalogue import EmbeddedModel
 from steelyard.engines.generation import Generator, Piece
 from steelyard.engines.llama_wire import Wish, chat_wish, completion_wish, messages_of
+from steelyard.engines.tool_choice import choice_wish, chosen, in_words, is_free, wants_words
 
 log = logging.getLogger("steelyard.engine")
 
@@ -92,6 +93,10 @@ class HostApp:
                 raise fault("path_not_found")
             make_wish, shape_type = operation
             asked = decode_object(body)
+            if make_wish is chat_wish and wants_words(asked):
+                asked = in_words(asked)
+            elif make_wish is chat_wish and is_free(asked):
+                asked = await self._choose(asked)
             wish = make_wish(asked, self._model)
             with_logprobs = bool(wish.body.get("logprobs"))
             shape = shape_type(request_id, now_s(), str(asked.get("model", "")), with_logprobs=with_logprobs)
@@ -106,6 +111,12 @@ class HostApp:
         except Exception:
             log.exception("call failed", extra={"request_id": request_id})
             await answer.fail(fault("inference_error"), request_id)
+
+    async def _choose(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """A call that leaves it to the model whether a tool is called, decided."""
+        generator = await self._loaded()
+        pieces = [piece async for piece in generator.run(choice_wish(asked, self._model))]
+        return chosen(asked, "".join(piece.text for piece in pieces))
 
     async def _loaded(self) -> Generator:
         try:
