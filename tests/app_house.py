@@ -93,6 +93,22 @@ class House(Served):
         body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params or {}}
         return httpx.post(f"{self.origin}/mcp/{name}", headers=headers, json=body, timeout=60)
 
+    def make_base(self, name: str, text: str) -> str:
+        """A knowledge base with one document."""
+        files = {"file": (name, text.encode())}
+        file = httpx.post(
+            f"{self.origin}/v1/files", headers=self.headers(), data={"purpose": "assistants"}, files=files
+        ).json()["id"]
+        store = httpx.post(f"{self.origin}/v1/vector_stores", headers=self.headers(), json={"file_ids": [file]}).json()[
+            "id"
+        ]
+        for _ in range(300):
+            told = httpx.get(f"{self.origin}/v1/vector_stores/{store}", headers=self.headers()).json()
+            if told["status"] == "completed":
+                return str(store)
+            time.sleep(0.1)
+        raise AssertionError(told)
+
     def receipt(self, request_id: str) -> dict[str, Any]:
         for _ in range(100):
             path = f"{self.origin}/control/v1/requests/{request_id}/receipt"

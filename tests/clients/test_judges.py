@@ -4,11 +4,15 @@ import json
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
-from installation import ROOT, Served, Vendor
+from app_house import House, calls, house_config
+from installation import ROOT, Installation, Served, Vendor
+from toolservers import mcp_server, weather_api
 
 CLIENTS = ROOT / ".clients"
 LLAMAINDEX = ROOT / ".clients-llamaindex"
@@ -26,6 +30,40 @@ def judged(served: Served, embedded: Served, vendor: Vendor) -> dict[str, str]:
     targets["vendor"] = {"port": str(vendor.port)}
     clean = {name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")}
     return {**clean, "STEELYARD_JUDGED": json.dumps(targets)}
+
+
+@pytest.fixture
+def housed(
+    judged: dict[str, str], vendor: Vendor, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, str]]:
+    """The same with apps, plugins and a knowledge base."""
+    with (
+        weather_api() as weather,
+        mcp_server() as sums,
+        Installation(tmp_path_factory.mktemp("house"), house_config(vendor)) as installation,
+    ):
+        house = House(installation)
+        document = httpx.get(f"{weather}/openapi.json").text
+        house.add_plugin("weather", kind="openapi", document=document, only=["get_forecast"])
+        house.add_plugin("sums", kind="mcp", url=f"{sums}/mcp")
+        forecast = [("weather__get_forecast", '{"city":"{user}"}')]
+        nowhere = [("weather__get_forecast", '{"city":"Nowhere"}')]
+        target = {
+            "origin": house.origin,
+            "key": house.key,
+            "sums": sums,
+            "base": house.make_base("手册.md", "# 手册\n\n## 年假\n\n员工每年有五天带薪年假。\n"),
+            "weather_app": house.make_app(tools=["weather"], parameters={"script": calls(forecast, text="{tool}")}),
+            "echo_app": house.make_app(is_mcp=True, parameters={"script": {"text": "{user}", "then": [{}]}}),
+            "broken_app": house.make_app(tools=["weather"], parameters={"script": calls(nowhere, nowhere, text="")}),
+        }
+        targets = {**json.loads(judged["STEELYARD_JUDGED"]), "house": target}
+        yield {**judged, "STEELYARD_JUDGED": json.dumps(targets)}
+
+
+def test_apps_sdks(housed: dict[str, str]) -> None:
+    """Apps and tools, by each vendor's SDK and the protocol's own client."""
+    run_judge(CLIENTS, HERE / "judges" / "test_apps_sdk.py", housed, "-o", "asyncio_mode=auto")
 
 
 @pytest.mark.parametrize(

@@ -118,12 +118,12 @@ def test_other_workspaces(house: House) -> None:
     key = house.installation.create_key("--workspace", "beta", name="beta")["key"]
     app = house.make_app()
     wrong = house.ask(app, "hi", key=key)
-    assert (wrong.status_code, wrong.json()["code"]) == (404, "InvalidParameter")
+    assert (wrong.status_code, wrong.json()["code"]) == (400, "InvalidParameter")
     assert "AppId" in wrong.json()["message"]
     assert house.chat(f"app/{app}", "hi", key=key).status_code == 404
     assert house.mcp("weather", "tools/list", key=key).status_code == 404
     streamed = house.ask("app_nothing", "hi", sse=True)
-    assert streamed.status_code == 404
+    assert streamed.status_code == 400
 
 
 def test_versions(house: House) -> None:
@@ -139,7 +139,7 @@ def test_versions(house: House) -> None:
     house.control("POST", f"/apps/{app}/rollback", {"version": 7}, status=404)
     house.control("POST", f"/apps/{app}/rollback", {"version": 0})
     deadline = time.monotonic() + 3
-    while house.ask(app, "?").status_code != 404:
+    while house.ask(app, "?").status_code != 400:
         assert time.monotonic() < deadline
     house.control("DELETE", f"/apps/{app}")
     house.control("GET", f"/apps/{app}", status=404)

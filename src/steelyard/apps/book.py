@@ -6,7 +6,7 @@ import msgspec
 
 from steelyard.base import ids
 from steelyard.base.clock import now_us
-from steelyard.base.errors import fault
+from steelyard.base.errors import Fault, fault
 from steelyard.canon.apps import APP_PREFIX, App, AppSpec, AppVersion
 from steelyard.store import apps, audit, changes
 from steelyard.store.database import Database
@@ -34,6 +34,10 @@ def _check_name(name: str) -> str:
     if not name or len(name) > MAX_NAME_CHARS:
         raise fault("parameter_invalid", detail=f"An app's name has 1 to {MAX_NAME_CHARS} characters.", param="name")
     return name
+
+
+def _no_app(app_id: str) -> Fault:
+    return fault("resource_not_found", detail=f" There is no app {app_id[:100]!r} in this workspace.")
 
 
 class AppBook:
@@ -70,12 +74,12 @@ class AppBook:
         """An app.
 
         Raises:
-            Fault: `app_not_found`.
+            Fault: `resource_not_found`.
         """
         async with self._database.read() as connection:
             found = await apps.find_app(connection, workspace, app_id)
         if found is None:
-            raise fault("app_not_found", id=app_id[:100])
+            raise _no_app(app_id)
         return found
 
     async def get_published(self, workspace: str, app_id: str) -> AppSpec:
@@ -100,7 +104,7 @@ class AppBook:
         """Changes the name, the draft, or both. What is published stays as it is.
 
         Raises:
-            Fault: `app_not_found`, or a field is unusable.
+            Fault: `resource_not_found`, or a field is unusable.
         """
         if spec is not None:
             check_spec(spec)
@@ -122,13 +126,13 @@ class AppBook:
         """Makes the draft what callers meet, as a new version.
 
         Raises:
-            Fault: `app_not_found`.
+            Fault: `resource_not_found`.
         """
         now = now_us()
         async with self._database.write() as connection:
             found = await apps.find_app(connection, workspace, app_id)
             if found is None:
-                raise fault("app_not_found", id=app_id[:100])
+                raise _no_app(app_id)
             known = await apps.list_versions(connection, app_id)
             if len(known) >= MAX_VERSIONS:
                 raise fault("parameter_invalid", detail=f"An app has at most {MAX_VERSIONS} versions.", param="version")
@@ -149,13 +153,13 @@ class AppBook:
         """Makes an earlier version what callers meet; 0 takes the app out of their reach. The draft stays.
 
         Raises:
-            Fault: `app_not_found`, or there is no such version.
+            Fault: `resource_not_found`, or there is no such version.
         """
         now = now_us()
         async with self._database.write() as connection:
             found = await apps.find_app(connection, workspace, app_id)
             if found is None:
-                raise fault("app_not_found", id=app_id[:100])
+                raise _no_app(app_id)
             if version and await apps.find_version(connection, app_id, version) is None:
                 raise fault("resource_not_found", detail=f" The app has no version {version}.")
             changed = msgspec.structs.replace(found, published=version, modified_us=now)
@@ -171,7 +175,7 @@ class AppBook:
         """An app's versions, newest first.
 
         Raises:
-            Fault: `app_not_found`.
+            Fault: `resource_not_found`.
         """
         await self.get(workspace, app_id)
         async with self._database.read() as connection:
@@ -181,12 +185,12 @@ class AppBook:
         """Deletes an app with its versions and sessions.
 
         Raises:
-            Fault: `app_not_found`.
+            Fault: `resource_not_found`.
         """
         now = now_us()
         async with self._database.write() as connection:
             if not await apps.delete_app(connection, workspace, app_id):
-                raise fault("app_not_found", id=app_id[:100])
+                raise _no_app(app_id)
             await changes.append(connection, changes.WORKSPACE, workspace, now)
             await audit.append(connection, actor=actor, action="apps.delete", subject=app_id, now_us=now)
 

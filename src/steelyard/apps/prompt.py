@@ -5,7 +5,7 @@ from typing import Any
 
 from steelyard.base.errors import fault
 from steelyard.canon.apps import AppSpec
-from steelyard.canon.conversation import ASSISTANT, SYSTEM, TOOL, USER, Conversation, Message
+from steelyard.canon.conversation import SYSTEM, USER, Conversation, Message
 from steelyard.canon.knowledge import FoundPassages
 from steelyard.dialects.openai_codec import write_message
 from steelyard.dialects.passages import prompt_of
@@ -51,6 +51,7 @@ def messages_for(
     call: Conversation,
     *,
     has_tools: bool,
+    marks: str = "",
 ) -> list[dict[str, Any]]:
     """The conversation as the model gets it: one message of ours, what was said before, what is said now."""
     told = [fill(spec.instructions, values)] if spec is not None and spec.instructions else []
@@ -59,7 +60,7 @@ def messages_for(
         # some models take one system message, at the beginning
         told.append(own.pop(0).text)
     if found is not None:
-        told.append(prompt_of(found.passages, is_han=found.is_han))
+        told.append(prompt_of(found.passages, is_han=found.is_han, marks=marks))
     if has_tools:
         told.append(TOOLS_RULE)
     system = [{"role": SYSTEM, "content": "\n\n".join(told)}] if told else []
@@ -69,8 +70,3 @@ def messages_for(
 def question_of(call: Conversation) -> str:
     """What was asked last."""
     return next((one.text for one in reversed(call.messages) if one.role == USER), "")
-
-
-def is_continued(call: Conversation) -> bool:
-    """Whether the caller goes on from tools of its own."""
-    return any(one.role in (TOOL, ASSISTANT) and (one.tool_calls or one.role == TOOL) for one in call.messages)

@@ -115,7 +115,15 @@ class Runner:
         body: dict[str, Any] = {
             **settings,
             "model": asked.model if spec is None else spec.model,
-            "messages": messages_for(spec, values, found, history, call, has_tools=has_tools),
+            "messages": messages_for(
+                spec,
+                values,
+                found,
+                history,
+                call,
+                has_tools=has_tools,
+                marks=str(call.settings.get("doc_reference_type") or ""),
+            ),
         }
         if call.response_format is not None:
             body["response_format"] = call.response_format
@@ -144,7 +152,7 @@ class Runner:
             bases=bases,
             question=question_of(call),
             documents=_texts(options, "file_ids") or None,
-            tags=_texts(options, "tags"),
+            tags=_texts(options, "tags") or _texts(call.settings, "doc_tag_codes"),
             limit=spec.passages,
             min_score=spec.min_score,
             filters=options.get("metadata_filter") or None,

@@ -20,7 +20,9 @@ from steelyard.dialects.sse import DataLines
 API = "apps"
 PATH = "/run"
 #: What apps take beside what models take.
-APP_SETTINGS = frozenset({"session_id", "biz_params", "rag_options", "has_thoughts"})
+APP_SETTINGS = frozenset(
+    {"session_id", "biz_params", "rag_options", "has_thoughts", "doc_reference_type", "doc_tag_codes"}
+)
 
 
 class AppAsk(msgspec.Struct, frozen=True, kw_only=True):

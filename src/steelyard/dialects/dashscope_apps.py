@@ -31,7 +31,7 @@ from steelyard.dialects.dashscope_fields import PARAMETERS, check_input, refuse_
 from steelyard.dialects.dashscope_fields import rewrite_request as rewrite_native
 from steelyard.dialects.dialect import Dialect, Rewrite, Showing
 from steelyard.dialects.openai_fields import boolean, check_fields, get_output_cap
-from steelyard.dialects.passages import references_of
+from steelyard.dialects.passages import INDEXED, SIMPLE, references_of
 
 PREFIX, SUFFIX = "/api/v1/apps/", "/completion"
 #: The app's id, put in from the path; a header that a caller sends by this name is overwritten.
@@ -44,11 +44,11 @@ _CHECKS = {
     "incremental_output": boolean("incremental_output"),
 }
 #: Members of `input` that belong to the app and not to the conversation.
-_OF_APP = ("session_id", "biz_params")
+_OF_APP: dict[str, type] = {"session_id": str, "biz_params": dict, "doc_reference_type": str, "doc_tag_codes": list}
+_NAMES: dict[type, str] = {str: "String", dict: "Object", list: "Array"}
 _NOT_HERE = {
     "memory_id": "long-term memory (`memory_id`)",
     "file_list": "`file_list` (upload documents and put them into a knowledge base)",
-    "doc_tag_codes": "`doc_tag_codes` (use rag_options.tags)",
 }
 
 
@@ -100,9 +100,12 @@ def decode(raw: bytes, headers: dict[bytes, bytes]) -> ModelRequest:
 
 
 def _checked(name: str, value: Any) -> Any:
-    wanted = str if name == "session_id" else dict
-    if type(value) is not wanted or (name == "session_id" and not 0 < len(value) <= 100):
-        raise fault("parameter_type", param=f"input.{name}", field=name, type="String" if wanted is str else "Object")
+    wanted = _OF_APP[name]
+    if type(value) is not wanted or (name == "session_id" and not 0 < len(str(value)) <= 100):
+        raise fault("parameter_type", param=f"input.{name}", field=name, type=_NAMES[wanted])
+    if name == "doc_reference_type" and value not in (SIMPLE, INDEXED):
+        detail = f"doc_reference_type must be {SIMPLE} or {INDEXED}."
+        raise fault("parameter_invalid", param=f"input.{name}", detail=detail)
     return value
 
 

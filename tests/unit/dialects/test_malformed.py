@@ -57,6 +57,8 @@ SAMPLES: dict[tuple[str, str], list[dict[str, Any]]] = {
                 "session_id": "s",
                 "biz_params": {"user_prompt_params": {"city": "杭州"}},
                 "image_list": ["https://example.test/a.png"],
+                "doc_reference_type": "indexed",
+                "doc_tag_codes": ["t"],
             },
             "parameters": {"has_thoughts": True, "temperature": 0.5, "rag_options": {"pipeline_ids": ["kb"]}},
         },

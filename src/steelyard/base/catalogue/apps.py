@@ -5,7 +5,7 @@ from steelyard.base.catalogue.row import IRE, Row, bad_parameter
 ROWS: tuple[Row, ...] = (
     Row(
         "app_not_found",
-        404,
+        400,
         IRE,
         "app_not_found",
         "InvalidParameter",
@@ -18,7 +18,6 @@ ROWS: tuple[Row, ...] = (
             "`steelyard apps list` shows the apps; `steelyard apps publish ID` publishes a draft; the key must be of the app's workspace.",
             "用 `steelyard apps list` 查看应用，用 `steelyard apps publish ID` 发布草稿；密钥须属于应用所在的业务空间。",
         ),
-        anthropic_type="not_found_error",
         aliases=("App.AccessDenied", "App access denied.", "Required parameter(AppId) missing or invalid"),
     ),
     Row(
