@@ -14,6 +14,8 @@ from typing import Any, Self
 
 import httpx
 
+from command_line import COMMANDS
+
 ROOT = Path(__file__).parent.parent
 READY_S = 30
 
@@ -98,14 +100,8 @@ class Installation:
     def cli(
         self, *words: str, input_text: str | None = None, check: bool = True, **extra: str
     ) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [sys.executable, "-m", "steelyard.cli", *words],
-            env={**self.environment, **extra},
-            input=input_text,
-            capture_output=True,
-            text=True,
-            cwd=self.directory,
-            timeout=120,
+        done: subprocess.CompletedProcess[str] = COMMANDS.run(
+            list(words), {**self.environment, **extra}, self.directory, input_text
         )
         if check and done.returncode != 0:
             raise AssertionError(f"steelyard {' '.join(words)} exited {done.returncode}: {done.stdout}{done.stderr}")

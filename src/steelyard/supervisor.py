@@ -286,17 +286,20 @@ class Supervisor:
         old, watcher = child.process, child.watcher
         if watcher is not None:
             watcher.cancel()
-        if child.role in ("face", "worker", "monitor", "apps") and old is not None:
+        if child.role in ("face", "worker", "monitor") and old is not None:
             # a named socket or a store has one owner, a worker gives back what it has: the successor must come after
             await _terminate(old, STOP_TIMEOUT_S)
         await self._spawn(child)
         await self._order(child)
         child.watcher = asyncio.create_task(self._watch(child))
+        if child.role == "apps" and old is not None:
+            await self._wait_listening(child)
+            self._let_drain(old)
         if child.role == "face":
             # gateways wait for it: it has the processors to itself until it is back
             await self._wait_face()
         if child.role == "gateway" and old is not None:
-            await self._wait_gateway(child)
+            await self._wait_listening(child)
             self._let_drain(old)
 
     async def _wait_face(self) -> None:
@@ -309,12 +312,12 @@ class Supervisor:
                 return
             await asyncio.sleep(0.02)
 
-    async def _wait_gateway(self, child: Child) -> None:
-        """Returns when a gateway takes calls, or has had time enough to."""
+    async def _wait_listening(self, child: Child) -> None:
+        """Returns when a gateway or the app host takes calls, or has had time enough to."""
         give_up_at = monotonic() + REPLACE_TIMEOUT_S
         while monotonic() < give_up_at:
             assert child.process is not None
-            if (self._settings.run_dir / f"gateway-{self._boot_id}-{child.process.pid}{SUFFIX}").exists():
+            if (self._settings.run_dir / f"{child.role}-{self._boot_id}-{child.process.pid}{SUFFIX}").exists():
                 # it listens a moment after
                 await asyncio.sleep(0.1)
                 return

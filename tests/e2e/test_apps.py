@@ -2,8 +2,10 @@
 
 import itertools
 import json
+import signal
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -346,3 +348,19 @@ def test_idempotency(house: House, vendor: Vendor) -> None:
     second = httpx.post(path, headers=headers, json=body)
     assert first.json()["output"] == second.json()["output"]
     assert len(vendor.seen()["calls"]) == count
+
+
+def test_configuration_change_cuts_nothing_off(house: House) -> None:
+    """A run that is under way ends in the process that began it, while a new one takes what comes."""
+    app = house.make_app(parameters={"script": {"text": "patience", "delay_s": 2.5}})
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(house.ask, app, "hi")
+        time.sleep(0.5)
+        process = house.installation.process
+        assert process is not None
+        process.send_signal(signal.SIGHUP)
+        quick = house.make_app(parameters={"script": {"text": "quick"}})
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline and not slow.done():
+            assert house.ask(quick, "hi").status_code == 200
+        assert slow.result().json()["output"]["text"] == "patience"

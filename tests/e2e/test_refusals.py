@@ -31,6 +31,9 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
 }
 
 
+MCP = {"Accept": "application/json, text/event-stream", "mcp-protocol-version": "2025-06-18"}
+
+
 @dataclass(frozen=True)
 class Request:
     """One way to ask for an operation."""
@@ -54,6 +57,13 @@ REQUESTS: dict[str, list[Request]] = {
         Request("openai", "GET", "/v1/vector_stores"),
         Request("openai", "GET", "/compatible-mode/v1/vector_stores"),
         Request("openai", "GET", "/control/v1/knowledge-bases"),
+    ],
+    "apps": [
+        Request("dashscope", "POST", "/api/v1/apps/APP/completion", {"input": {"prompt": "hi"}, "parameters": {}})
+    ],
+    "mcp": [
+        Request("mcp", "POST", path, {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}, MCP)
+        for path in ("/mcp/calculator", "/mcp/apps/APP")
     ],
     "batches": [Request("openai", "GET", "/v1/batches"), Request("openai", "GET", "/compatible-mode/v1/batches")],
     "files": [
@@ -89,6 +99,8 @@ for task in TASK_OPERATIONS:
     )
 #: Operations that name a model.
 WITH_MODEL = tuple({one.operation for one in (*DIALECTS, *TASK_OPERATIONS)})
+#: The app that stands for `APP` in paths.
+APP: dict[str, str] = {}
 
 
 @dataclass(frozen=True)
@@ -177,6 +189,7 @@ def refusing(tmp_path_factory: pytest.TempPathFactory, vendor: Vendor) -> Iterat
     with installation:
         served = Served(installation)
         installation.cli("workspaces", "create", "idle")
+        APP["id"] = installation.cli("apps", "create", "a", "--model", "fake", "--mcp").stdout.strip()
         yield served
 
 
@@ -203,7 +216,13 @@ def ask(served: Served, operation: str, credential: str) -> list[tuple[str, http
     return [
         (
             one.api,
-            httpx.request(one.method, served.origin + one.path, headers=own | one.headers, json=one.body, timeout=10),
+            httpx.request(
+                one.method,
+                served.origin + one.path.replace("APP", APP["id"]),
+                headers=own | one.headers,
+                json=one.body,
+                timeout=10,
+            ),
         )
         for one in REQUESTS[operation]
     ]
@@ -215,11 +234,13 @@ def check(api: str, answer: httpx.Response, status: int, code: str, native_code:
         "openai": lambda: (body["error"]["code"], code),
         "responses": lambda: (body["error"]["code"], code),
         "dashscope": lambda: (body["code"], native_code),
+        "mcp": lambda: (body["error"]["data"]["code"], code),
         "prometheus": lambda: (body["errorType"], {401: "unauthorized", 403: "forbidden"}[status]),
         "anthropic": lambda: (body["error"]["type"], {401: "authentication_error", 403: "permission_error"}[status]),
     }[api]()
     assert (answer.status_code, found) == (status, expected), json.dumps(body)
-    assert body["request_id"] == answer.headers["x-request-id"]
+    request_id = body["error"]["data"]["request_id"] if api == "mcp" else body["request_id"]
+    assert request_id == answer.headers["x-request-id"]
 
 
 @pytest.mark.parametrize("operation", REQUESTS)

@@ -161,14 +161,16 @@ class Toolbox:
 
     def _record(self, tool: Tool, result: Result, started_us: int, duration_us: int) -> str:
         grant, request_id = self._grant, ids.new_request_id()
+        name = f"{tool.plugin}/{tool.spec.name}"[:200]
         self._sink.record(
             Receipt(
                 request_id=request_id,
                 workspace=grant.workspace,
                 key_id=grant.key_id,
                 operation=OPERATION,
-                model="",
-                target=f"{tool.plugin}/{tool.spec.name}"[:200],
+                # so that usage by model tells how often each was called
+                model=name,
+                target=name,
                 is_stream=False,
                 status=500 if result.is_error else 200,
                 error="tool_failed" if result.is_error else None,

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import signal
 
 import uvicorn
 from starlette.applications import Starlette
@@ -12,7 +13,7 @@ from steelyard.apps.asking import Asking
 from steelyard.apps.runner import Runner
 from steelyard.assembly.app_parts import AppParts
 from steelyard.assembly.orders import APPS_SOCKET, Orders
-from steelyard.assembly.process import background, die_with_parent, make_server, repeat
+from steelyard.assembly.process import background, die_with_parent, drain_patiently_on, make_server, repeat
 from steelyard.assembly.records import open_records
 from steelyard.base.metrics import Registry
 from steelyard.base.metrics_port import open_metrics_port
@@ -63,8 +64,11 @@ async def run_apps(orders: Orders) -> None:
                 repeat("closing connections to plugins", SWEEP_LINKS_S, parts.links.sweep),
                 repeat("forgetting sessions", SWEEP_SESSIONS_S, parts.memory.sweep),
             ),
-            await open_metrics_port(settings.run_dir, name, registry, lambda: runs.set((), api.running)),
             mcp.open(),
+            # the supervisor takes this port for our being ready
+            await open_metrics_port(settings.run_dir, name, registry, lambda: runs.set((), api.running)),
         ):
-            await make_server(config).serve()
+            server = make_server(config)
+            drain_patiently_on(signal.SIGUSR1, server)
+            await server.serve()
     journal.close()

@@ -11,6 +11,6 @@ CODE = -32000
 
 def render(failure: Fault, request_id: str) -> tuple[Headers, bytes]:
     """Headers and body of an error answer."""
-    data = {"code": failure.slug, "request_id": request_id, "cure": failure.row.cure[0]}
+    data = {"code": failure.openai_code or failure.slug, "request_id": request_id, "cure": failure.row.cure[0]}
     body = encode({"jsonrpc": "2.0", "id": None, "error": {"code": CODE, "message": failure.message, "data": data}})
     return [(b"content-type", b"application/json"), *retry_headers(failure)], body

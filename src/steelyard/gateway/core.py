@@ -158,7 +158,9 @@ class Core:
             dialect = dialect.diverts(exchange.body, headers, self._operations_of) or dialect
             call.operation = dialect.operation
         self.admission.check(grant, dialect.operation, headers, exchange.client, exchange.path)
-        self._networks.saw(grant.key_id, grant.workspace, self.admission.client_of(headers, exchange.client))
+        if not grant.is_task:
+            # what a task or another call asks comes from here, wherever its caller is
+            self._networks.saw(grant.key_id, grant.workspace, self.admission.client_of(headers, exchange.client))
         _check_content_type(headers, takes_forms=dialect.takes_forms)
         body = exchange.body if call.body is None else call.body
         if (
@@ -177,9 +179,9 @@ class Core:
         inspector = self._inspectors.find(workspace)
         if inspector is not None:
             request = self._inspect(call, grant, request, dialect, inspector, headers.get(INSPECTION_HEADER))
-        errand = self._errands.find(call.request_id, grant, workspace, request, headers)
         if grant.models or workspace.models:
             check_model(grant, workspace, request.model)
+        errand = self._errands.find(call.request_id, grant, workspace, request, headers)
         if errand is None:
             model, targets = resolve(self.admission.snapshot.models, request, self._relay.wires.codec_of)
         else:

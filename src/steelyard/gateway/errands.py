@@ -72,6 +72,8 @@ class Errands:
         if not tools and not request.servers:
             # a native vendor's own plugins: the header goes along to it
             return None
+        if request.n > 1:
+            raise fault("n_with_tools", param="n")
         return Errand(request_id=request_id, grant=grant, tools=tools, servers=request.servers)
 
     def _of_app(self, request_id: str, grant: Grant, workspace: Workspace, request: ModelRequest) -> Errand:
