@@ -150,6 +150,8 @@ def test_versions(house: House) -> None:
 def test_as_openai_model(house: House) -> None:
     """The same app in chat completions, whole and streamed, beside tools of the caller's own."""
     app = house.make_app(tools=["weather"], parameters={"script": FORECAST})
+    listed = httpx.get(f"{house.origin}/v1/models", headers=house.headers()).json()["data"]
+    assert [one["owned_by"] for one in listed if one["id"] == f"app/{app}"] == ["app"]
     told = house.chat(f"app/{app}", "Beijing").json()
     assert "wind" in told["choices"][0]["message"]["content"]
     assert told["model"] == f"app/{app}"

@@ -95,7 +95,7 @@ class _Reading:
     names: set[str] = field(default_factory=set)
 
     def read(self) -> Description:
-        info = self.document.get("info") or {}
+        info = _object(self.document.get("info"), "info")
         tools: list[ToolSpec] = []
         paths = self.document.get("paths")
         if not isinstance(paths, dict) or not paths:
@@ -105,7 +105,7 @@ class _Reading:
             if not str(path).startswith("/"):
                 raise invalid(f"{where}: a path begins with '/'.")
             item = self._resolved(item, where)
-            shared = item.get("parameters") or []
+            shared = _list(item.get("parameters"), f"{where}.parameters")
             tools += [
                 self._tool(str(path), method, item[method], shared, f"{where}.{method}")
                 for method in METHODS
@@ -115,18 +115,18 @@ class _Reading:
             raise invalid("it has no operations.")
         if len(tools) > MAX_OPERATIONS:
             raise invalid(f"it has more than {MAX_OPERATIONS} operations; choose some with `only`.")
-        servers = tuple(_server_url(one) for one in self.document.get("servers") or () if isinstance(one, dict))
+        servers = tuple(
+            _server_url(one) for one in _list(self.document.get("servers"), "servers") if isinstance(one, dict)
+        )
         return Description(
             str(info.get("title") or ""), str(info.get("description") or "")[:2000], servers, tuple(tools)
         )
 
-    def _tool(self, path: str, method: str, operation: dict[str, Any], shared: Any, where: str) -> ToolSpec:
+    def _tool(self, path: str, method: str, operation: dict[str, Any], shared: list[Any], where: str) -> ToolSpec:
         properties: dict[str, Any] = {}
         required: list[str] = []
         places: dict[str, str] = {}
-        own = operation.get("parameters") or []
-        if not isinstance(own, list) or not isinstance(shared, list):
-            raise invalid(f"{where}.parameters is no list.")
+        own = _list(operation.get("parameters"), f"{where}.parameters")
         for one in (*shared, *own):
             self._parameter(self._resolved(one, f"{where}.parameters"), where, properties, required, places)
         body = self._body(operation.get("requestBody"), where, properties, required)
@@ -146,7 +146,7 @@ class _Reading:
             raise invalid(f"{where}: a parameter needs a name, and `in` path, query, header or cookie.")
         if place == "cookie" or name.lower() in _NEVER:
             return
-        content: dict[str, Any] = next(iter((one.get("content") or {}).values()), {})
+        content = _object(next(iter(_object(one.get("content"), where).values()), {}), where)
         schema = one.get("schema") or content.get("schema") or {}
         shown = self._schema(schema, f"{where}.{name}", 0)
         if one.get("description") and isinstance(shown, dict):
@@ -159,19 +159,27 @@ class _Reading:
         if asked is None:
             return {}
         body = self._resolved(asked, f"{where}.requestBody")
-        content = body.get("content") or {}
+        content = _object(body.get("content"), f"{where}.requestBody")
         kind = next(
-            (one for one in content if one.split(";")[0].strip().lower() in (JSON, FORM) or one.endswith("+json")), None
+            (
+                one
+                for one in content
+                if str(one).split(";")[0].strip().lower() in (JSON, FORM) or str(one).endswith("+json")
+            ),
+            None,
         )
         if kind is None:
-            raise invalid(f"{where}.requestBody: {JSON} or {FORM} is wanted; it has {', '.join(content) or 'nothing'}.")
-        schema = self._schema((content[kind] or {}).get("schema") or {}, f"{where}.requestBody", 0)
+            raise invalid(
+                f"{where}.requestBody: {JSON} or {FORM} is wanted; it has {', '.join(map(str, content)) or 'nothing'}."
+            )
+        schema = self._schema(_object(content[kind], where).get("schema") or {}, f"{where}.requestBody", 0)
         fields = schema.get("properties") if schema.get("type") == "object" or "properties" in schema else None
         is_form = kind.startswith(FORM)
         if isinstance(fields, dict) and fields and not fields.keys() & properties.keys():
             # its members beside the parameters: one level less for small models to get wrong
             properties.update(fields)
-            required += [one for one in schema.get("required") or () if one in fields]
+            wanted = schema.get("required")
+            required += [one for one in fields if isinstance(wanted, list) and one in wanted]
             return {"body": sorted(fields), "is_form": is_form}
         properties["body"] = schema
         if body.get("required") is True:
@@ -241,10 +249,26 @@ class _Reading:
         return out
 
 
+def _object(value: Any, where: str) -> dict[str, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise invalid(f"{where} is no object.")
+    return value
+
+
+def _list(value: Any, where: str) -> list[Any]:
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise invalid(f"{where} is no list.")
+    return value
+
+
 def _server_url(server: dict[str, Any]) -> str:
     """A server's URL, its variables at their defaults."""
     url = str(server.get("url") or "")
-    for name, variable in (server.get("variables") or {}).items():
+    for name, variable in _object(server.get("variables"), "servers.variables").items():
         if isinstance(variable, dict):
             url = url.replace("{" + str(name) + "}", str(variable.get("default") or ""))
     return url

@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl, unquote
 
 from steelyard.base import ids
 from steelyard.base.errors import Fault, fault
+from steelyard.canon.apps import APP_PREFIX
 from steelyard.canon.grant import Grant
 from steelyard.canon.task import OPERATION_OF
 from steelyard.dialects import (
@@ -419,7 +420,7 @@ class App:
     ) -> tuple[int, Headers, bytes]:
         """The models that a key may use, in the form of the API that asks."""
         kind: Headers = [(b"content-type", b"application/json")]
-        models = self._core.admission.snapshot.models
+        models = self._core.admission.snapshot.models | self._core.apps_of(grant)
         shown = [one for one in models.values() if self._is_open(grant, one.name)]
         if prefix == dashscope_models.PATH:
             query = dict(parse_qsl(scope["query_string"].decode("latin-1")))
@@ -435,7 +436,8 @@ class App:
 
     def _is_open(self, grant: Grant, model: str) -> bool:
         workspace = self._core.admission.snapshot.workspaces.get(grant.workspace)
-        lists = (grant.models, () if workspace is None else workspace.models)
+        open_ones = () if workspace is None or model.startswith(APP_PREFIX) else workspace.models
+        lists = (grant.models, open_ones)
         return all(not names or model in names for names in lists)
 
 

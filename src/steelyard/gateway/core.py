@@ -201,6 +201,12 @@ class Core:
             call.reserve(allowance, wants)
         self._go(call, grant, exchange, dialect)
 
+    def apps_of(self, grant: Grant) -> dict[str, Model]:
+        """The published apps of a workspace, as models."""
+        workspace = self.admission.snapshot.workspaces.get(grant.workspace)
+        names = [APP_PREFIX + app_id for app_id in sorted(workspace.apps)] if workspace is not None else []
+        return {name: msgspec.structs.replace(self._errands.model, name=name, owned_by="app") for name in names}
+
     def knows_tools(self, grant: Grant, name: str) -> bool:
         """Whether a workspace has a plugin or app that may be asked as an MCP server; the app host looks closer."""
         workspace = self.admission.snapshot.workspaces[grant.workspace]
