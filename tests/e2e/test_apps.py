@@ -78,6 +78,18 @@ def test_tools_thoughts_and_receipt(house: House) -> None:
     assert all(one["prompt_tokens"] > 0 for one in receipt["steps"][::2])
 
 
+def test_given_arguments(house: House, vendor: Vendor) -> None:
+    """What the caller gives for a plugin's tools the model neither sees nor sets."""
+    script = calls([("weather__order", '{"count":2}')], text="{tool}")
+    app = house.make_app(tools=["weather/order"], parameters={"script": script})
+    told = house.ask(app, "?", biz_params={"user_defined_params": {"weather": {"item": "茶", "nonsense": 1}}})
+    assert '"ordered":"茶","count":2' in told.json()["output"]["text"]
+    (tool,) = vendor.seen()["calls"][-2]["body"]["tools"]
+    assert set(tool["function"]["parameters"]["properties"]) == {"count"}
+    wrong = house.ask(app, "?", biz_params={"user_defined_params": {"weather": 7}})
+    assert (wrong.status_code, "user_defined_params" in wrong.json()["message"]) == (400, True)
+
+
 def test_streams(house: House) -> None:
     """Text so far, or increments; thoughts as they come; the session on every frame."""
     app = house.make_app(tools=["weather"], parameters={"script": FORECAST})

@@ -38,6 +38,19 @@ def variables_of(spec: AppSpec, biz_params: dict[str, Any]) -> dict[str, str]:
     return values
 
 
+def presets_of(biz_params: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Arguments of tools that the caller gives, by plugin; the model neither sees nor sets them.
+
+    Raises:
+        Fault: they are none.
+    """
+    given = biz_params.get("user_defined_params") or {}
+    if not isinstance(given, dict) or not all(isinstance(one, dict) for one in given.values()):
+        param = "input.biz_params.user_defined_params"
+        raise fault("parameter_type", field="user_defined_params", type="Object", param=param)
+    return given
+
+
 def fill(instructions: str, values: dict[str, str]) -> str:
     """Instructions with their variables filled in, once: what a value holds is not looked at again. An unknown name stays as it is."""
     return _VARIABLE.sub(lambda match: values.get(match[1], match[0]), instructions)

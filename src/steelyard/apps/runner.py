@@ -14,7 +14,7 @@ from steelyard.apps.book import AppBook
 from steelyard.apps.kits import Kits
 from steelyard.apps.loop import Loop
 from steelyard.apps.memory import Memory
-from steelyard.apps.prompt import messages_for, question_of, variables_of
+from steelyard.apps.prompt import messages_for, presets_of, question_of, variables_of
 from steelyard.apps.surroundings import Platform, Surroundings
 from steelyard.apps.toolbox import Tool, Toolbox, is_granted, tools_of
 from steelyard.base.errors import Fault, fault
@@ -75,7 +75,7 @@ class Runner:
         found = await self._retrieve(errand, spec, call, surroundings)
         if found is not None:
             await tell(Piece(RAN, step=Step(kind=SEARCHED, id=errand.request_id, found=found)))
-        tools = await self._plugin_tools(errand, spec, surroundings)
+        tools = await self._plugin_tools(errand, spec, surroundings, presets_of(call.settings.get("biz_params") or {}))
         for server in errand.servers:
             own = await self._server_tools(errand, server, surroundings, stack)
             await tell(Piece(RAN, step=_listed(errand, server, own)))
@@ -168,13 +168,15 @@ class Runner:
 
     # tools
 
-    async def _plugin_tools(self, errand: Errand, spec: AppSpec | None, surroundings: Surroundings) -> list[Tool]:
+    async def _plugin_tools(
+        self, errand: Errand, spec: AppSpec | None, surroundings: Surroundings, presets: dict[str, dict[str, Any]]
+    ) -> list[Tool]:
         wanted = [*(() if spec is None else spec.tools), *errand.tools]
         tools: list[Tool] = []
         for name in dict.fromkeys(one.partition("/")[0] for one in wanted):
             if is_granted(errand.grant.tools, name):
                 kit = await self._kits.open(name, surroundings)
-                tools += tools_of(kit, name, wanted, errand.grant.tools)
+                tools += tools_of(kit, name, wanted, errand.grant.tools, presets.get(name))
         return tools
 
     async def _server_tools(

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 import msgspec
@@ -52,12 +52,26 @@ def wire_name(plugin: str, tool: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A tool that a model may call."""
+    """A tool that a model may call.
+
+    Args:
+        preset: arguments that the caller gives; the model neither sees nor sets them.
+    """
 
     name: str
     plugin: str
     spec: ToolSpec
     kit: Kit
+    preset: dict[str, Any] = field(default_factory=dict)
+
+    def shown_parameters(self) -> dict[str, Any]:
+        """Its parameters as a model is told of them."""
+        schema = self.spec.parameters or {"type": "object", "properties": {}}
+        if not self.preset:
+            return schema
+        properties = {name: one for name, one in (schema.get("properties") or {}).items() if name not in self.preset}
+        required = [name for name in schema.get("required") or () if name not in self.preset]
+        return {**schema, "properties": properties, "required": required}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +84,21 @@ class Outcome:
     search: Step | None = None
 
 
-def tools_of(kit: Kit, plugin: str, wanted: Sequence[str], granted: Sequence[str]) -> list[Tool]:
-    """A plugin's tools that a call wants and its key may have."""
+def tools_of(
+    kit: Kit, plugin: str, wanted: Sequence[str], granted: Sequence[str], preset: dict[str, Any] | None = None
+) -> list[Tool]:
+    """A plugin's tools that a call wants and its key may have; what is preset goes to those that take it."""
+    given = preset or {}
     return [
-        Tool(wire_name(plugin, one.name), plugin, one, kit)
+        Tool(wire_name(plugin, one.name), plugin, one, kit, _taken(one, given))
         for one in kit.tools
         if is_granted(wanted, plugin, one.name) and is_granted(granted, plugin, one.name)
     ]
+
+
+def _taken(tool: ToolSpec, given: dict[str, Any]) -> dict[str, Any]:
+    known = tool.parameters.get("properties") or {}
+    return {name: value for name, value in given.items() if name in known}
 
 
 class Toolbox:
@@ -112,7 +134,7 @@ class Toolbox:
                 "function": {
                     "name": one.name,
                     "description": one.spec.description,
-                    "parameters": one.spec.parameters or {"type": "object", "properties": {}},
+                    "parameters": one.shown_parameters(),
                 },
             }
             for one in self.tools.values()
@@ -143,6 +165,7 @@ class Toolbox:
             return Result("The arguments are no JSON; give a JSON object.", is_error=True)
         if not isinstance(asked, dict):
             return Result("The arguments are no JSON object.", is_error=True)
+        asked = {**asked, **tool.preset}
         wrong = self._check(tool, asked)
         if wrong:
             return Result(f"The arguments are not what the tool takes: {wrong}", is_error=True)
