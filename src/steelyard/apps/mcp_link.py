@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
@@ -78,6 +79,8 @@ class McpLink:
         Raises:
             Fault: `plugin_unreachable`.
         """
+        # the protocol takes two seconds to load: not in the loop, and not out of the server's time
+        await asyncio.to_thread(importlib.import_module, "mcp")
         ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._keeper = asyncio.create_task(self._keep(ready))
         try:

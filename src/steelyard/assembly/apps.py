@@ -47,6 +47,7 @@ async def run_apps(orders: Orders) -> None:
         runner = Runner(parts.book, parts.kits, parts.memory, asking, parts.platform, journal)
         api = AppHostApi(runner, parts.links.look, parts.call)
         mcp = McpApi(parts.kits, parts.book, runner, parts.platform, journal)
+        stack.push_async_callback(mcp.close)
         runs = registry.gauge("llm_app_runs", "Runs of apps and of calls with tools under way.", ())
         app = Starlette(routes=[*api.routes(), Mount(PREFIX.rstrip("/"), mcp)])
         app.router.redirect_slashes = False
@@ -64,7 +65,6 @@ async def run_apps(orders: Orders) -> None:
                 repeat("closing connections to plugins", SWEEP_LINKS_S, parts.links.sweep),
                 repeat("forgetting sessions", SWEEP_SESSIONS_S, parts.memory.sweep),
             ),
-            mcp.open(),
             # the supervisor takes this port for our being ready
             await open_metrics_port(settings.run_dir, name, registry, lambda: runs.set((), api.running)),
         ):

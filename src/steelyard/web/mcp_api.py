@@ -5,8 +5,8 @@ The protocol is its own library's; a request stands for itself, so any process m
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import AsyncIterator
+import asyncio
+import importlib
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -53,11 +53,27 @@ class McpApi:
         self._platform = platform
         self._sink = sink
         self._manager: StreamableHTTPSessionManager | None = None
+        self._keeper: asyncio.Task[None] | None = None
+        self._stop = asyncio.Event()
+        self._lock = asyncio.Lock()
 
-    @contextlib.asynccontextmanager
-    async def open(self) -> AsyncIterator[None]:
-        """Answers while this is open."""
-        # imported where it is used: it takes a second
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI entry."""
+        manager = await self._opened()
+        await manager.handle_request(scope, receive, send)
+
+    async def _opened(self) -> StreamableHTTPSessionManager:
+        """The protocol's own server, from the first request on: it takes two seconds and 30 MB to load."""
+        async with self._lock:
+            if self._manager is None:
+                await asyncio.to_thread(importlib.import_module, "mcp.server.streamable_http_manager")
+                ready: asyncio.Future[StreamableHTTPSessionManager] = asyncio.get_running_loop().create_future()
+                self._keeper = asyncio.create_task(self._keep(ready))
+                self._manager = await ready
+            return self._manager
+
+    async def _keep(self, ready: asyncio.Future[StreamableHTTPSessionManager]) -> None:
+        """The task that opens and closes it."""
         from mcp.server.lowlevel import Server
         from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 
@@ -65,16 +81,14 @@ class McpApi:
         # whom a call reaches is decided by the gateway; a foreign Host is accepted there
         manager = StreamableHTTPSessionManager(server, json_response=True, stateless=True)
         async with manager.run():
-            self._manager = manager
-            try:
-                yield
-            finally:
-                self._manager = None
+            ready.set_result(manager)
+            await self._stop.wait()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI entry."""
-        assert self._manager is not None
-        await self._manager.handle_request(scope, receive, send)
+    async def close(self) -> None:
+        """Nothing is answered any more."""
+        self._stop.set()
+        if self._keeper is not None:
+            await self._keeper
 
     # handlers
 
