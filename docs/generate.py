@@ -83,6 +83,8 @@ def configuration() -> str:
         ("monitor.webhooks.NAME", monitor.AlertWebhook),
         ("monitor.remote_write.NAME", monitor.RemoteWrite),
         ("providers.NAME", config.Provider),
+        ("plugins.NAME", config.PluginSettings),
+        ("plugins.NAME.credential", config.Credential),
         ('models."NAME"', config.ModelSettings),
         ('models."NAME".targets[]', config.TargetSettings),
         ('models."NAME".price', config.PriceSettings),
