@@ -19,7 +19,7 @@ from app_house import House, calls, house_config
 from installation import Installation, Vendor
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory, vendor: Vendor) -> Iterator[House]:
     with Installation(tmp_path_factory.mktemp("chaos"), house_config(vendor), workers=2) as installation:
         yield House(installation)
@@ -79,7 +79,8 @@ def test_killed_in_the_middle(house: House, vendor: Vendor, victim: str, sse: bo
     if victim == "apps":
         text = answer.text
         assert "AppProcessFailed" in text, text
-        assert answer.status_code == (200 if sse else 500)
+        # a stream may have begun or not
+        assert answer.status_code in ((200, 500) if sse else (500,))
     wait_until(lambda: vendor.seen()["open"] == 0)
     # the session is as it was, and goes on
     wait_until(lambda: house.ask(app, "three", session_id=session).status_code == 200)
