@@ -369,8 +369,10 @@ class App:
         core, path, client = self._core, scope["path"], (scope.get("client") or (None,))[0]
         core.admission.check(grant, MCP, headers, client, path)
         if scope["method"] != "POST":
-            # no session is kept, so there is none to listen to or to end
-            raise fault("method_not_supported", method=scope["method"])
+            # no session is kept, so there is none to listen to or to end; clients go on where they are told so by 405
+            failure = fault("method_not_supported", method=scope["method"])
+            failure.status = 405
+            raise failure
         if not core.knows_tools(grant, path.removeprefix(MCP_PREFIX)):
             raise fault("plugin_not_found", name=path.removeprefix(MCP_PREFIX)[:100])
         async with core.passing(grant, MCP, "mcp/" + path.removeprefix(MCP_PREFIX), request_id) as passing:
