@@ -15,13 +15,14 @@ MAX_CHARS = 500
 MAX_BITS = 4096
 EVALUATE = ToolSpec(
     name="evaluate",
-    description="Computes an arithmetic expression exactly, such as (3 + 4) * 12 / 7, sqrt(2) or 17 % 5.",
+    # without an example: small models compute that in place of what was asked
+    description="Computes arithmetic exactly: sums, products, powers, roots, remainders. 精确计算算式。",
     parameters={
         "type": "object",
         "properties": {
             "expression": {
                 "type": "string",
-                "description": "Numbers, + - * / // % **, parentheses, and sqrt, abs, round, min, max, floor, ceil, exp, log, log10, sin, cos, tan, pi, e.",
+                "description": "The expression of the question, in + - * / // % ** and parentheses; sqrt, abs, round, min, max, floor, ceil, exp, log, log10, sin, cos, tan, pi, e are known.",
             }
         },
         "required": ["expression"],
