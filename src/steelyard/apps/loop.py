@@ -107,7 +107,8 @@ class Loop:
         must_answer = False
         for step in range(1, self._max_steps + 1):
             turn = _Turn()
-            async for piece in self._turn(turn, messages, is_last=must_answer or step == self._max_steps):
+            body = self._body_of(messages, is_first=step == 1, is_last=must_answer or step == self._max_steps)
+            async for piece in self._turn(turn, body):
                 yield piece
             calls = turn.tool_calls()
             ours = [one for one in calls if one.name in self._toolbox.tools]
@@ -135,26 +136,35 @@ class Loop:
             messages += [{"role": TOOL, "tool_call_id": one.id, "content": texts[_key(one)]} for one in ours]
         yield Piece(ENDED, STOP)
 
-    async def _turn(self, turn: _Turn, messages: list[dict[str, Any]], *, is_last: bool) -> AsyncGenerator[Piece, None]:
+    def _body_of(self, messages: list[dict[str, Any]], *, is_first: bool, is_last: bool) -> dict[str, Any]:
+        """The call for one turn."""
         body = {**self._body, "messages": messages}
         tools = [*self._own_tools, *(() if is_last else self._toolbox.wire())]
         if tools:
             body["tools"] = tools
-        else:
-            body.pop("tool_choice", None)
-        if messages is not self._body["messages"] and len(messages) > len(self._body["messages"]):
+        if not tools or not is_first:
             # what had to be called was called: from here on the model decides
             body.pop("tool_choice", None)
+        return body
+
+    async def _turn(self, turn: _Turn, body: dict[str, Any]) -> AsyncGenerator[Piece, None]:
+        """One answer of the model: what it says goes on, what it calls is noted."""
         answering = Answering()
         async for piece in self._ask(body, answering):
             if piece.index == 0 and turn.take(piece):
                 if piece.kind == SAID:
-                    yield from_said(piece, is_new=bool(self.text) and turn.text == piece.text)
-                    self.text += piece.text
+                    said = self._apart(piece, turn)
+                    self.text += said.text
+                    yield said
                 else:
                     yield piece
         self._add(answering.usage or Usage())
         yield Piece(RAN, step=Step(kind=ASKED_MODEL, name=str(self._body["model"]), usage=answering.usage))
+
+    def _apart(self, piece: Piece, turn: _Turn) -> Piece:
+        """A piece of text; what a later turn says stands apart from what was said before."""
+        is_new = bool(self.text) and turn.text == piece.text
+        return Piece(SAID, "\n\n" + piece.text, logprobs=piece.logprobs) if is_new else piece
 
     def _add(self, usage: Usage) -> None:
         one = self.usage
@@ -191,11 +201,6 @@ class Loop:
 
 def _key(call: ToolCall) -> tuple[str, str]:
     return call.name, call.arguments
-
-
-def from_said(piece: Piece, *, is_new: bool) -> Piece:
-    """A piece of text; what a later turn says stands apart from what was said before."""
-    return Piece(SAID, "\n\n" + piece.text, logprobs=piece.logprobs) if is_new else piece
 
 
 def _said(turn: _Turn, calls: list[ToolCall]) -> dict[str, Any]:
