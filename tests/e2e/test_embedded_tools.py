@@ -35,7 +35,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 
 
 def test_one_conversation(house: House) -> None:
-    """Each tool is called with arguments that fit; what the weather service said is in the answer."""
+    """Each tool is called with arguments that fit, and the answer has what it said."""
     app = house.make_app(model="qwen-plus", tools=["weather", "clock"], parameters={"temperature": 0})
     first = house.ask(app, "What is the weather in Hangzhou?", parameters={"has_thoughts": True}).json()["output"]
     assert [(one["action"], one["action_input"]["city"]) for one in first["thoughts"]] == [("get_forecast", "Hangzhou")]
@@ -44,9 +44,10 @@ def test_one_conversation(house: House) -> None:
     second = house.ask(app, "What time is it now in Asia/Shanghai?", **asked).json()["output"]
     (thought,) = second["thoughts"]
     assert thought["action_input"] == {"timezone": "Asia/Shanghai"}
-    assert re.search(r"T\d\d:\d\d:\d\d\+08:00", thought["observation"])
-    # what is told here differs from minute to minute, and so small a model does not put every time into words
-    assert second["text"]
+    hour, minute = re.search(r"T(\d\d):(\d\d)", thought["observation"]).groups()  # type: ignore[union-attr]
+    assert re.search(rf"\b{int(hour)}:{minute}|\b{hour}:{minute}|\b{int(hour) % 12}:{minute}", second["text"]), second[
+        "text"
+    ]
 
 
 def test_calls_are_well_formed(house: House) -> None:
