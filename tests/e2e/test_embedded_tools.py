@@ -45,7 +45,7 @@ def test_one_conversation(house: House) -> None:
     (thought,) = second["thoughts"]
     assert thought["action_input"] == {"timezone": "Asia/Shanghai"}
     hour, minute = re.search(r"T(\d\d):(\d\d)", thought["observation"]).groups()  # type: ignore[union-attr]
-    assert re.search(rf"\b{int(hour)}:{minute}|\b{hour}:{minute}|\b{int(hour) % 12}:{minute}", second["text"]), second[
+    assert re.search(rf"(?<!\d)({hour}|{int(hour)}|{int(hour) % 12 or 12}):{minute}(?!\d)", second["text"]), second[
         "text"
     ]
 

@@ -17,7 +17,8 @@ from steelyard.engines.answers import DONE, ChatShape, CompletionShape, add_usag
 from steelyard.engines.catalogue import EmbeddedModel
 from steelyard.engines.generation import Generator, Piece
 from steelyard.engines.llama_wire import Wish, chat_wish, completion_wish, messages_of
-from steelyard.engines.tool_choice import choice_wish, chosen, in_words, is_free, wants_words
+from steelyard.engines.tool_answers import in_words, wants_words
+from steelyard.engines.tool_choice import choice_wish, chosen, is_free
 
 log = logging.getLogger("steelyard.engine")
 

@@ -4,7 +4,6 @@ A model of half a billion parameters that is free to call or to answer does both
 out of a list it is right four times in five, and the call that follows is held to the tool's schema: so a call is always well formed.
 """
 
-import re
 from typing import Any
 
 import msgspec
@@ -23,31 +22,9 @@ _EXAMPLES = (
 )
 
 
-#: The app host's marks around what tools say.
-_MARKS = re.compile(r"</?tool_(?:result|error)\b[^>]*>")
-_HAVE = "What was found out (资料):"
-_TELL = "Answer my question in one sentence with what was found out. 用问题的语言，根据资料用一句话回答。"
-
-
 def is_free(body: dict[str, Any]) -> bool:
     """Whether a call leaves it to the model."""
     return bool(body.get("tools")) and (body.get("tool_choice") or "auto") == "auto"
-
-
-def wants_words(body: dict[str, Any]) -> bool:
-    """Whether tools have answered, and words are wanted."""
-    return bool(body["messages"][-1]["role"] == "tool")
-
-
-def in_words(body: dict[str, Any]) -> dict[str, Any]:
-    """A call whose tools have answered, as a question with what they said: shown its own calls, a small model repeats them."""
-    messages = body["messages"]
-    last = max((number for number, one in enumerate(messages) if one["role"] == "user"), default=0)
-    said = [_MARKS.sub("", str(one.get("content") or "")).strip() for one in messages[last:] if one["role"] == "tool"]
-    told = "\n".join(said)
-    asked = f"{_question(body)}\n\n{_HAVE}\n{told}\n\n{_TELL}"
-    before = [one for one in messages[:last] if one["role"] != "tool" and not one.get("tool_calls")]
-    return {**body, "messages": [*before, {"role": "user", "content": asked}], "tool_choice": NONE}
 
 
 def choice_wish(body: dict[str, Any], model: EmbeddedModel) -> Wish:
@@ -55,7 +32,7 @@ def choice_wish(body: dict[str, Any], model: EmbeddedModel) -> Wish:
     tools = [one["function"] for one in body["tools"]]
     listing = "\n".join(f"- {one['name']}: {(one.get('description') or '')[:MAX_DESCRIPTION_CHARS]}" for one in tools)
     messages = [{"role": "system", "content": _RULE}]
-    for shown, asked, name in (*_EXAMPLES, (listing, _question(body), "")):
+    for shown, asked, name in (*_EXAMPLES, (listing, question_of(body), "")):
         messages.append(
             {"role": "user", "content": f"Tools:\n{shown}\n- {NONE}: no tool is needed\n\nMessage: {asked}"}
         )
@@ -76,7 +53,8 @@ def _answer(name: str) -> str:
     return msgspec.json.encode({"tool": name}).decode()
 
 
-def _question(body: dict[str, Any]) -> str:
+def question_of(body: dict[str, Any]) -> str:
+    """The text of the last thing that the user said."""
     asked = next((one for one in reversed(body["messages"]) if one["role"] == "user"), {"content": ""})
     content = asked.get("content") or ""
     if isinstance(content, list):

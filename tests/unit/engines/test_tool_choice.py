@@ -1,9 +1,9 @@
-"""Which tool a small model is asked for, and how what tools said is put to it: pure."""
+"""Which tool a small model is asked for: pure."""
 
 import pytest
 
 from steelyard.engines.catalogue import QWEN_CODER_05B
-from steelyard.engines.tool_choice import choice_wish, chosen, in_words, is_free, wants_words
+from steelyard.engines.tool_choice import choice_wish, chosen, is_free
 
 TOOLS = [
     {"type": "function", "function": {"name": name, "description": name * 300, "parameters": {"type": "object"}}}
@@ -43,19 +43,3 @@ def test_when_it_is_asked() -> None:
     assert is_free(BODY | {"tool_choice": "auto"})
     assert not is_free(BODY | {"tool_choice": "required"})
     assert not is_free({"messages": BODY["messages"]})
-    assert not wants_words(BODY)
-
-
-def test_in_words() -> None:
-    """What tools said becomes part of the question: no call is shown, so none is repeated."""
-    call = {"role": "assistant", "content": "", "tool_calls": [{"id": "c"}]}
-    told = {"role": "tool", "tool_call_id": "c", "content": '<tool_result tool="f">\nsunny\n</tool_result>'}
-    first = [{"role": "user", "content": "before"}, call, told, {"role": "assistant", "content": "ok"}]
-    body = {**BODY, "messages": [*first, *BODY["messages"], call, told]}
-    assert wants_words(body)
-    messages = in_words(body)["messages"]
-    assert [one["role"] for one in messages] == ["user", "assistant", "user"]
-    assert messages[-1]["content"].startswith("how?\n\n")
-    assert "\nsunny\n" in messages[-1]["content"]
-    assert "tool_result" not in messages[-1]["content"]
-    assert in_words(body)["tool_choice"] == "none"
