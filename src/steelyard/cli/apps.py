@@ -9,42 +9,13 @@ from cyclopts import App
 
 from steelyard.base.errors import SetupFault
 from steelyard.canon.apps import AppSpec
-from steelyard.cli.context import actor, get_settings, print_json, print_table, with_apps
+from steelyard.cli.context import actor, print_json, print_table, with_apps
+from steelyard.cli.home_flags import HOME, HomeFlags
 from steelyard.cli.media_flags import HERE, EndpointFlags, calling
+from steelyard.cli.values import json_or_text, pairs, split, text_of
 from steelyard.web.apps_api import show_app, show_version
 
 app = App(name="apps", help="Apps: a model with a prompt, knowledge and tools behind one id.")
-
-
-def _split(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())
-
-
-def _pairs(texts: tuple[str, ...], what: str) -> dict[str, str]:
-    pairs = {}
-    for text in texts:
-        name, mark, value = text.partition("=")
-        if not mark or not name:
-            raise SetupFault(f"{what} {text!r} is not NAME=VALUE.")
-        pairs[name] = value
-    return pairs
-
-
-def _json_or_text(text: str) -> Any:
-    try:
-        return msgspec.json.decode(text)
-    except msgspec.DecodeError:
-        return text
-
-
-def _text_of(value: str) -> str:
-    """A text, or with @FILE what stands in a file."""
-    if not value.startswith("@"):
-        return value
-    try:
-        return Path(value[1:]).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as exc:
-        raise SetupFault(f"{value[1:]} cannot be read: {exc}.") from None
 
 
 def _read_spec(file: Path) -> AppSpec:
@@ -69,9 +40,7 @@ def create(
     file: Path | None = None,
     mcp: bool = False,
     publish: bool = True,
-    workspace: str = "default",
-    data_dir: Path | None = None,
-    config: Path | None = None,
+    home: HomeFlags = HOME,
     json: bool = False,
 ) -> None:
     """Make an app; prints its id.
@@ -100,12 +69,8 @@ def create(
         Publish it as an MCP server under /mcp/apps/ID too.
     publish
         Publish it at once.
-    workspace
-        Whose it is.
-    data_dir
-        The installation's data directory.
-    config
-        Configuration file.
+    home
+        Whose.
     json
         Print JSON.
     """
@@ -116,20 +81,20 @@ def create(
     else:
         spec = AppSpec(
             model=model,
-            instructions=_text_of(instructions),
+            instructions=text_of(instructions),
             description=description,
-            variables=_pairs(variable, "--variable"),
-            parameters={key: _json_or_text(value) for key, value in _pairs(parameter, "--parameter").items()},
-            knowledge_bases=_split(kb),
-            tools=_split(tools),
+            variables=pairs(variable, "--variable"),
+            parameters={key: json_or_text(value) for key, value in pairs(parameter, "--parameter").items()},
+            knowledge_bases=split(kb),
+            tools=split(tools),
             is_mcp=mcp,
         )
 
     async def action(parts: Any) -> Any:
-        made = await parts.book.create(workspace, name, spec, actor=actor())
-        return await parts.book.publish(workspace, made.id, actor=actor()) if publish else made
+        made = await parts.book.create(home.workspace, name, spec, actor=actor())
+        return await parts.book.publish(home.workspace, made.id, actor=actor()) if publish else made
 
-    made = with_apps(get_settings(data_dir, config), action)
+    made = with_apps(home.settings, action)
     if json:
         print_json(show_app(made))
         return
@@ -139,15 +104,13 @@ def create(
 
 
 @app.command(name="list")
-def list_apps(
-    *, workspace: str = "default", data_dir: Path | None = None, config: Path | None = None, json: bool = False
-) -> None:
+def list_apps(*, home: HomeFlags = HOME, json: bool = False) -> None:
     """List apps, the newest first."""
 
     async def action(parts: Any) -> Any:
-        return await parts.book.list_page(workspace, offset=0, limit=1000)
+        return await parts.book.list_page(home.workspace, offset=0, limit=1000)
 
-    found, _ = with_apps(get_settings(data_dir, config), action)
+    found, _ = with_apps(home.settings, action)
     if json:
         print_json([show_app(one) for one in found])
         return
@@ -159,17 +122,15 @@ def list_apps(
 def show(
     app_id: str,
     *,
-    workspace: str = "default",
-    data_dir: Path | None = None,
-    config: Path | None = None,
+    home: HomeFlags = HOME,
     json: bool = False,
 ) -> None:
     """Show an app with its draft and versions."""
 
     async def action(parts: Any) -> Any:
-        return await parts.book.get(workspace, app_id), await parts.book.list_versions(workspace, app_id)
+        return await parts.book.get(home.workspace, app_id), await parts.book.list_versions(home.workspace, app_id)
 
-    one, versions = with_apps(get_settings(data_dir, config), action)
+    one, versions = with_apps(home.settings, action)
     shown = show_app(one)
     if json:
         print_json({**shown, "versions": [show_version(each) for each in versions]})
@@ -189,9 +150,7 @@ def edit(
     instructions: str | None = None,
     kb: str | None = None,
     tools: str | None = None,
-    workspace: str = "default",
-    data_dir: Path | None = None,
-    config: Path | None = None,
+    home: HomeFlags = HOME,
     json: bool = False,
 ) -> None:
     """Change an app's draft; what is published stays until `apps publish`.
@@ -212,12 +171,8 @@ def edit(
         Ids of knowledge bases, comma separated; "" takes all away.
     tools
         Plugins or single tools, comma separated; "" takes all away.
-    workspace
-        Whose it is.
-    data_dir
-        The installation's data directory.
-    config
-        Configuration file.
+    home
+        Whose.
     json
         Print JSON.
     """
@@ -225,18 +180,18 @@ def edit(
     if model is not None:
         fields["model"] = model
     if instructions is not None:
-        fields["instructions"] = _text_of(instructions)
+        fields["instructions"] = text_of(instructions)
     if kb is not None:
-        fields["knowledge_bases"] = _split(kb)
+        fields["knowledge_bases"] = split(kb)
     if tools is not None:
-        fields["tools"] = _split(tools)
+        fields["tools"] = split(tools)
 
     async def action(parts: Any) -> Any:
-        draft = (await parts.book.get(workspace, app_id)).draft if file is None else _read_spec(file)
+        draft = (await parts.book.get(home.workspace, app_id)).draft if file is None else _read_spec(file)
         spec = msgspec.structs.replace(draft, **fields)
-        return await parts.book.change(workspace, app_id, name=name, spec=spec, actor=actor())
+        return await parts.book.change(home.workspace, app_id, name=name, spec=spec, actor=actor())
 
-    changed = with_apps(get_settings(data_dir, config), action)
+    changed = with_apps(home.settings, action)
     if json:
         print_json(show_app(changed))
     else:
@@ -247,17 +202,15 @@ def edit(
 def publish(
     app_id: str,
     *,
-    workspace: str = "default",
-    data_dir: Path | None = None,
-    config: Path | None = None,
+    home: HomeFlags = HOME,
     json: bool = False,
 ) -> None:
     """Publish the draft as a new version."""
 
     async def action(parts: Any) -> Any:
-        return await parts.book.publish(workspace, app_id, actor=actor())
+        return await parts.book.publish(home.workspace, app_id, actor=actor())
 
-    _published(with_apps(get_settings(data_dir, config), action), json)
+    _published(with_apps(home.settings, action), json)
 
 
 @app.command
@@ -265,17 +218,15 @@ def rollback(
     app_id: str,
     version: int,
     *,
-    workspace: str = "default",
-    data_dir: Path | None = None,
-    config: Path | None = None,
+    home: HomeFlags = HOME,
     json: bool = False,
 ) -> None:
     """Go back to a version; 0 takes the app out of callers' reach."""
 
     async def action(parts: Any) -> Any:
-        return await parts.book.roll_back(workspace, app_id, version, actor=actor())
+        return await parts.book.roll_back(home.workspace, app_id, version, actor=actor())
 
-    _published(with_apps(get_settings(data_dir, config), action), json)
+    _published(with_apps(home.settings, action), json)
 
 
 def _published(one: Any, json: bool) -> None:
@@ -288,15 +239,13 @@ def _published(one: Any, json: bool) -> None:
 
 
 @app.command
-def delete(
-    app_id: str, *, workspace: str = "default", data_dir: Path | None = None, config: Path | None = None
-) -> None:
+def delete(app_id: str, *, home: HomeFlags = HOME) -> None:
     """Delete an app with its versions and sessions."""
 
     async def action(parts: Any) -> None:
-        await parts.book.delete(workspace, app_id, actor=actor())
+        await parts.book.delete(home.workspace, app_id, actor=actor())
 
-    with_apps(get_settings(data_dir, config), action)
+    with_apps(home.settings, action)
     print(f"{app_id} is deleted.")
 
 
@@ -304,18 +253,16 @@ def delete(
 def sessions(
     app_id: str,
     *,
-    workspace: str = "default",
-    data_dir: Path | None = None,
-    config: Path | None = None,
+    home: HomeFlags = HOME,
     json: bool = False,
 ) -> None:
     """List an app's sessions."""
 
     async def action(parts: Any) -> Any:
-        await parts.book.get(workspace, app_id)
-        return await parts.memory.list(workspace, app_id, offset=0, limit=1000)
+        await parts.book.get(home.workspace, app_id)
+        return await parts.memory.list(home.workspace, app_id, offset=0, limit=1000)
 
-    found = with_apps(get_settings(data_dir, config), action)
+    found = with_apps(home.settings, action)
     if json:
         print_json(found)
     else:
@@ -323,15 +270,13 @@ def sessions(
 
 
 @app.command
-def forget(
-    app_id: str, session: str, *, workspace: str = "default", data_dir: Path | None = None, config: Path | None = None
-) -> None:
+def forget(app_id: str, session: str, *, home: HomeFlags = HOME) -> None:
     """Forget a session."""
 
     async def action(parts: Any) -> None:
-        await parts.book.delete_session(workspace, app_id, session, actor=actor())
+        await parts.book.delete_session(home.workspace, app_id, session, actor=actor())
 
-    with_apps(get_settings(data_dir, config), action)
+    with_apps(home.settings, action)
     print(f"{session} is forgotten.")
 
 
@@ -369,7 +314,7 @@ def run(
     if session:
         asked["session_id"] = session
     if variable:
-        asked["biz_params"] = {"user_prompt_params": _pairs(variable, "--variable")}
+        asked["biz_params"] = {"user_prompt_params": pairs(variable, "--variable")}
     with calling(endpoint) as client:
         body = {"input": asked, "parameters": {"has_thoughts": thoughts}}
         told = client.post(f"/api/v1/apps/{app_id}/completion", body).json()

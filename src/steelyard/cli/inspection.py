@@ -8,13 +8,10 @@ from cyclopts import App
 from steelyard.base.errors import SetupFault
 from steelyard.canon.inspection import CheckPolicy, InspectionPolicy
 from steelyard.cli.context import actor, get_settings, print_json, print_table, with_records
+from steelyard.cli.values import split
 from steelyard.control import inspection, workspaces
 
 app = App(name="inspection", help="Content inspection: set, show, try.")
-
-
-def _split(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 @app.command(name="set")
@@ -87,8 +84,8 @@ def set_inspection(
     policy = InspectionPolicy(
         words=words,
         patterns=pattern,
-        mask=_split(mask),
-        stages=_split(stages),
+        mask=split(mask),
+        stages=split(stages),
         may_disable=may_disable,
         check=check,
     )

@@ -15,6 +15,7 @@ from steelyard.base.sealing import Sealer
 from steelyard.base.secrets import digest
 from steelyard.cli.context import EXIT_FAILED, actor, get_settings, print_json, print_table, with_records
 from steelyard.cli.limit_flags import NO_FLAGS, LimitFlags
+from steelyard.cli.values import split
 from steelyard.config import Settings
 from steelyard.control import keys, keys_lookup, trail
 from steelyard.control.limits import show_budget
@@ -25,10 +26,6 @@ app = App(name="keys", help="Keys: create, list, show, limit, disable, enable, d
 
 MAX_SCAN_BYTES = 20 * 1024 * 1024
 _SKIPPED_DIRS = frozenset({".git", "node_modules", ".venv", "__pycache__"})
-
-
-def _split(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 @app.command
@@ -85,10 +82,10 @@ def create(
             actor=actor(),
             workspace=workspace,
             kind=kind,
-            models=_split(models),
-            operations=_split(operations),
-            networks=_split(networks),
-            tools=_split(tools),
+            models=split(models),
+            operations=split(operations),
+            networks=split(networks),
+            tools=split(tools),
             expires_in_s=None if expires is None else keys.parse_duration_s(expires),
             limits=limits.read(),
             sealer=_sealer(settings, kind),

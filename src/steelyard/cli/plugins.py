@@ -13,15 +13,13 @@ from steelyard.base import ids
 from steelyard.base.errors import SetupFault
 from steelyard.canon.apps import MCP, OPENAPI, Credential, PluginSpec
 from steelyard.canon.grant import Grant
-from steelyard.cli.context import EXIT_FAILED, actor, get_settings, print_json, print_table, with_apps
+from steelyard.cli.context import EXIT_FAILED, actor, print_json, print_table, with_apps
+from steelyard.cli.home_flags import HOME, HomeFlags
+from steelyard.cli.values import pairs, read_text, split
 
 app = App(name="plugins", help="Plugins: tools from OpenAPI descriptions, MCP servers, and built in.")
 
 _AUTH_TOLD = "--auth is bearer, header:NAME, query:NAME, basic:USER or oauth2:CLIENT-ID@TOKEN-URL."
-
-
-def _split(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def _credential(text: str) -> Credential:
@@ -53,9 +51,7 @@ def add(
     only: str = "",
     description: str = "",
     timeout: float = 30.0,
-    workspace: str = "default",
-    data_dir: Path | None = None,
-    config: Path | None = None,
+    home: HomeFlags = HOME,
     json: bool = False,
 ) -> None:
     """Add a plugin with the tools that it has now; adding it approves them.
@@ -84,41 +80,31 @@ def add(
         What it is for.
     timeout
         Seconds that a call of a tool may take.
-    workspace
-        Whose it is.
-    data_dir
-        The installation's data directory.
-    config
-        Configuration file.
+    home
+        Whose.
     json
         Print JSON.
     """
     if (openapi is None) == (not mcp):
         raise SetupFault("Give either --openapi FILE or --mcp URL.")
-    document = ""
-    if openapi is not None:
-        try:
-            document = openapi.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as exc:
-            raise SetupFault(f"{openapi} cannot be read: {exc}.") from None
+    document = "" if openapi is None else read_text(openapi)
     if secret == "-":  # noqa: S105 - a sign for standard input
         secret = sys.stdin.readline().strip()
-    headers = dict(one.partition("=")[::2] for one in header)
     spec = PluginSpec(
         kind=OPENAPI if openapi is not None else MCP,
         description=description,
         url=mcp or url,
         transport="sse" if sse else "http",
         credential=_credential(auth),
-        headers=headers,
-        only=_split(only),
+        headers=pairs(header, "--header"),
+        only=split(only),
         timeout_s=timeout,
     )
 
     async def action(parts: Any) -> Any:
-        return await parts.plugins.add(workspace, name, spec, document, secret, actor=actor())
+        return await parts.plugins.add(home.workspace, name, spec, document, secret, actor=actor())
 
-    made = with_apps(get_settings(data_dir, config), action)
+    made = with_apps(home.settings, action)
     if json:
         print_json(show_plugin(made, with_tools=True))
         return
@@ -129,15 +115,13 @@ def add(
 
 
 @app.command(name="list")
-def list_plugins(
-    *, workspace: str = "default", data_dir: Path | None = None, config: Path | None = None, json: bool = False
-) -> None:
+def list_plugins(*, home: HomeFlags = HOME, json: bool = False) -> None:
     """List plugins: a workspace's own, the operator's, and the built-in ones."""
 
     async def action(parts: Any) -> Any:
-        return await parts.plugins.list_all(workspace)
+        return await parts.plugins.list_all(home.workspace)
 
-    found = with_apps(get_settings(data_dir, config), action)
+    found = with_apps(home.settings, action)
     if json:
         print_json([show_plugin(one) for one in found])
         return
@@ -151,17 +135,15 @@ def list_plugins(
 def show(
     name: str,
     *,
-    workspace: str = "default",
-    data_dir: Path | None = None,
-    config: Path | None = None,
+    home: HomeFlags = HOME,
     json: bool = False,
 ) -> None:
     """Show a plugin with its tools and their parameters."""
 
     async def action(parts: Any) -> Any:
-        return await parts.plugins.get(workspace, name)
+        return await parts.plugins.get(home.workspace, name)
 
-    shown = show_plugin(with_apps(get_settings(data_dir, config), action), with_tools=True)
+    shown = show_plugin(with_apps(home.settings, action), with_tools=True)
     if json:
         print_json(shown)
         return
@@ -174,40 +156,38 @@ def show(
 
 
 @app.command
-def enable(name: str, *, workspace: str = "default", data_dir: Path | None = None, config: Path | None = None) -> None:
+def enable(name: str, *, home: HomeFlags = HOME) -> None:
     """Switch a plugin on for a workspace."""
-    _switch(name, workspace, get_settings(data_dir, config), is_enabled=True)
+    _switch(name, home, is_enabled=True)
 
 
 @app.command
-def disable(name: str, *, workspace: str = "default", data_dir: Path | None = None, config: Path | None = None) -> None:
+def disable(name: str, *, home: HomeFlags = HOME) -> None:
     """Switch a plugin off for a workspace."""
-    _switch(name, workspace, get_settings(data_dir, config), is_enabled=False)
+    _switch(name, home, is_enabled=False)
 
 
-def _switch(name: str, workspace: str, settings: Any, *, is_enabled: bool) -> None:
+def _switch(name: str, home: HomeFlags, *, is_enabled: bool) -> None:
     async def action(parts: Any) -> None:
-        await parts.plugins.switch(workspace, name, is_enabled=is_enabled, actor=actor())
+        await parts.plugins.switch(home.workspace, name, is_enabled=is_enabled, actor=actor())
 
-    with_apps(settings, action)
-    print(f"Plugin {name} is {'on' if is_enabled else 'off'} in {workspace}.")
+    with_apps(home.settings, action)
+    print(f"Plugin {name} is {'on' if is_enabled else 'off'} in {home.workspace}.")
 
 
 @app.command
 def approve(
     name: str,
     *,
-    workspace: str = "default",
-    data_dir: Path | None = None,
-    config: Path | None = None,
+    home: HomeFlags = HOME,
     json: bool = False,
 ) -> None:
     """Take an MCP server's tools as they are now; shows what has become of them."""
 
     async def action(parts: Any) -> Any:
-        return await parts.plugins.approve(workspace, name, actor=actor())
+        return await parts.plugins.approve(home.workspace, name, actor=actor())
 
-    _, changes = with_apps(get_settings(data_dir, config), action)
+    _, changes = with_apps(home.settings, action)
     _print_changes(changes, json)
 
 
@@ -215,17 +195,15 @@ def approve(
 def changes(
     name: str,
     *,
-    workspace: str = "default",
-    data_dir: Path | None = None,
-    config: Path | None = None,
+    home: HomeFlags = HOME,
     json: bool = False,
 ) -> None:
     """Show what has become of an MCP server's tools since they were approved."""
 
     async def action(parts: Any) -> Any:
-        return await parts.plugins.compare(workspace, name)
+        return await parts.plugins.compare(home.workspace, name)
 
-    _print_changes(with_apps(get_settings(data_dir, config), action), json)
+    _print_changes(with_apps(home.settings, action), json)
 
 
 def _print_changes(found: dict[str, list[str]], json: bool) -> None:
@@ -238,13 +216,13 @@ def _print_changes(found: dict[str, list[str]], json: bool) -> None:
 
 
 @app.command
-def remove(name: str, *, workspace: str = "default", data_dir: Path | None = None, config: Path | None = None) -> None:
+def remove(name: str, *, home: HomeFlags = HOME) -> None:
     """Remove a workspace's own plugin."""
 
     async def action(parts: Any) -> None:
-        await parts.plugins.remove(workspace, name, actor=actor())
+        await parts.plugins.remove(home.workspace, name, actor=actor())
 
-    with_apps(get_settings(data_dir, config), action)
+    with_apps(home.settings, action)
     print(f"Plugin {name} is removed.")
 
 
@@ -254,9 +232,7 @@ def call_tool(
     tool: str,
     arguments: str = "{}",
     *,
-    workspace: str = "default",
-    data_dir: Path | None = None,
-    config: Path | None = None,
+    home: HomeFlags = HOME,
     json: bool = False,
 ) -> None:
     """Call a tool alone, and show what it says.
@@ -269,12 +245,8 @@ def call_tool(
         Its tool.
     arguments
         A JSON object.
-    workspace
-        Whose plugin it is.
-    data_dir
-        The installation's data directory.
-    config
-        Configuration file.
+    home
+        Whose.
     json
         Print JSON.
     """
@@ -284,10 +256,12 @@ def call_tool(
         raise SetupFault(f"The arguments are no JSON object: {exc}.") from None
 
     async def action(parts: Any) -> Any:
-        plugin = await parts.plugins.get(workspace, name)
-        return await parts.call(plugin, tool, asked, Grant(key_id="cli", workspace=workspace), ids.new_request_id())
+        plugin = await parts.plugins.get(home.workspace, name)
+        return await parts.call(
+            plugin, tool, asked, Grant(key_id="cli", workspace=home.workspace), ids.new_request_id()
+        )
 
-    result = with_apps(get_settings(data_dir, config), action)
+    result = with_apps(home.settings, action)
     if json:
         print_json({"tool": tool, "output": result.text, "is_error": result.is_error})
     else:

@@ -8,6 +8,7 @@ from cyclopts import App, Parameter
 
 from steelyard.base.errors import SetupFault
 from steelyard.cli.context import EXIT_FAILED, actor, get_settings, pick, print_json, print_table, with_models
+from steelyard.cli.values import split
 from steelyard.control.model_book import ModelBook
 from steelyard.control.providers import Preview, ProviderWish, list_vendors, show_preview, show_probes
 
@@ -82,7 +83,7 @@ def add(
     """
     if api_key == "-":
         api_key = sys.stdin.readline().strip()
-    names = tuple(part.strip() for part in models.split(",") if part.strip())
+    names = split(models)
     wish = ProviderWish(
         name=name, vendor=vendor, region=region, kind=kind, base_url=base_url, api_key=api_key, models=names,
         max_concurrency=max_concurrency,

@@ -7,6 +7,7 @@ from cyclopts import App
 
 from steelyard.canon.model import Model, Price
 from steelyard.cli.context import actor, get_settings, print_json, print_table, with_models
+from steelyard.cli.values import split
 from steelyard.control.catalogue import RouteSpec
 from steelyard.control.limits import parse_money_micros
 from steelyard.control.routes import parse_target, show_route
@@ -93,7 +94,7 @@ def set_route(
     spec = RouteSpec(
         targets=tuple(parse_target(one) for one in targets),
         price=price,
-        aliases=tuple(part.strip() for part in aliases.split(",") if part.strip()),
+        aliases=split(aliases),
         strategy=strategy,
         max_attempts=max_attempts,
         hedge_after_s=hedge_after_s,

@@ -6,15 +6,12 @@ from typing import Any
 from cyclopts import App
 
 from steelyard.cli.context import actor, fail, find_endpoint, get_settings, print_json, with_records
+from steelyard.cli.values import split
 from steelyard.client.api import Client
 from steelyard.client.errors import ApiError
 from steelyard.control import tokens
 
 app = App(name="tokens", help="Temporary tokens: create, revoke.")
-
-
-def _split(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 @app.command
@@ -61,7 +58,7 @@ def create(
     """
     endpoint = find_endpoint(base_url, api_key, profile)
     wish: dict[str, Any] = {
-        "models": _split(models), "operations": _split(operations), "resource": resource, "origin": origin,
+        "models": split(models), "operations": split(operations), "resource": resource, "origin": origin,
         "calls": calls, "once": once,
     }  # fmt: skip
     body = {name: value for name, value in wish.items() if value}

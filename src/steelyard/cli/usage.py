@@ -7,6 +7,7 @@ from cyclopts import App
 
 from steelyard.base.clock import now_s
 from steelyard.cli.context import EXIT_FAILED, get_settings, print_json, print_table, with_records
+from steelyard.cli.values import split
 from steelyard.control import usage
 from steelyard.control.keys import parse_duration_s
 
@@ -43,7 +44,7 @@ def show(
     json
         Print JSON.
     """
-    groups = tuple(part for part in by.split(",") if part)
+    groups = split(by)
     since_s = None if since is None else now_s() - parse_duration_s(since)
     rows = with_records(
         get_settings(data_dir, config),

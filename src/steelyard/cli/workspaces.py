@@ -9,6 +9,7 @@ from steelyard.canon.cache import CachePolicy
 from steelyard.canon.downloads import DownloadBounds
 from steelyard.cli.context import actor, get_settings, print_json, print_table, with_records
 from steelyard.cli.limit_flags import NO_FLAGS, LimitFlags
+from steelyard.cli.values import split
 from steelyard.control import workspaces
 from steelyard.control.keys import parse_duration_s
 from steelyard.control.limits import show_budget
@@ -91,7 +92,7 @@ def limit(
     """
 
     async def action(records: Records) -> Any:
-        named = tuple(part.strip() for part in step_up.split(",") if part.strip())
+        named = split(step_up)
         return await workspaces.set_limits(
             records,
             name,
