@@ -10,11 +10,10 @@ from typing import Any
 
 import msgspec
 
-from steelyard import config
 from steelyard.base.errors import ROWS
 from steelyard.base.metrics import Registry
 from steelyard.cli.__main__ import COMMANDS
-from steelyard.config import monitor
+from steelyard.config import monitor, sections
 from steelyard.gateway import asgi
 from steelyard.policy.meter import Meter
 from steelyard.web.control_api import ControlApi
@@ -66,31 +65,31 @@ def _fields(path: str, kind: type[msgspec.Struct]) -> list[list[object]]:
 
 
 def configuration() -> str:
-    sections: list[tuple[str, type[msgspec.Struct]]] = [
-        ("server", config.Server),
-        ("database", config.DatabaseSettings),
-        ("limits", config.Limits),
-        ("quota", config.Quota),
-        ("knowledge", config.KnowledgeSettings),
-        ("engines", config.Engines),
-        ("engines.diffusion", config.Diffusion),
-        ("objects", config.Objects),
-        ("outbound", config.Outbound),
-        ("tasks", config.Tasks),
+    kinds: list[tuple[str, type[msgspec.Struct]]] = [
+        ("server", sections.Server),
+        ("database", sections.DatabaseSettings),
+        ("limits", sections.Limits),
+        ("quota", sections.Quota),
+        ("knowledge", sections.KnowledgeSettings),
+        ("engines", sections.Engines),
+        ("engines.diffusion", sections.Diffusion),
+        ("objects", sections.Objects),
+        ("outbound", sections.Outbound),
+        ("tasks", sections.Tasks),
         ("monitor", monitor.Monitor),
         ("monitor.targets.NAME", monitor.ScrapeTarget),
         ("monitor.rules.NAME", monitor.RuleFiles),
         ("monitor.webhooks.NAME", monitor.AlertWebhook),
         ("monitor.remote_write.NAME", monitor.RemoteWrite),
-        ("providers.NAME", config.Provider),
-        ("plugins.NAME", config.PluginSettings),
-        ("plugins.NAME.credential", config.Credential),
-        ('models."NAME"', config.ModelSettings),
-        ('models."NAME".targets[]', config.TargetSettings),
-        ('models."NAME".price', config.PriceSettings),
+        ("providers.NAME", sections.Provider),
+        ("plugins.NAME", sections.PluginSettings),
+        ("plugins.NAME.credential", sections.Credential),
+        ('models."NAME"', sections.ModelSettings),
+        ('models."NAME".targets[]', sections.TargetSettings),
+        ('models."NAME".price', sections.PriceSettings),
     ]
     rows: list[list[object]] = [["`models.embedded_names`", 'str: "auto", "on", "off"', "`'auto'`"]]
-    for path, kind in sections:
+    for path, kind in kinds:
         rows += _fields(path, kind)
     return (
         "# Configuration\n\n`./steelyard.toml`, `--config`, or `$STEELYARD_CONFIG`; then the environment "

@@ -9,7 +9,9 @@ import msgspec
 from steelyard.base.errors import Fault, SetupFault
 from steelyard.base.jsondoor import encode
 from steelyard.canon.model import Model, Price, Target
-from steelyard.config import Diffusion, PriceSettings, Settings, price_micros, resolve_secret, second_micros
+from steelyard.config import Settings, resolve_secret
+from steelyard.config.prices import price_micros, second_micros
+from steelyard.config.sections import Diffusion, PriceSettings
 
 if TYPE_CHECKING:
     from steelyard.canon.apps import Plugin, ToolSpec
