@@ -20,7 +20,7 @@ from steelyard.config import Settings
 from steelyard.control import keys, keys_lookup, trail
 from steelyard.control.limits import show_budget
 from steelyard.control.records import Records
-from steelyard.web.control_api import show_key
+from steelyard.web.control_shapes import show_key
 
 app = App(name="keys", help="Keys: create, list, show, limit, disable, enable, delete, rotate, alerts, scan.")
 

@@ -14,7 +14,7 @@ from steelyard.control import workspaces
 from steelyard.control.keys import parse_duration_s
 from steelyard.control.limits import show_budget
 from steelyard.control.records import Records
-from steelyard.web.control_api import show_workspace
+from steelyard.web.control_shapes import show_workspace
 
 app = App(name="workspaces", help="Workspaces: create, list, show, limit.")
 
