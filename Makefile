@@ -46,10 +46,10 @@ $(DEV_STAMP): $(RUN_STAMP)
 # The vendors' own SDKs, in a venv and a node_modules of their own: they judge the wire and never mix with the product.
 $(CLIENTS_STAMP): $(RUN_STAMP)
 	@$(PYTHON) -m venv $(CLIENTS)
-	@$(BIN)/uv pip install --quiet --python $(CLIENTS)/bin/python --require-hashes -r tests/clients/requirements.lock
+	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(CLIENTS)/bin/python --require-hashes -r tests/clients/requirements.lock
 	@$(PYTHON) -m venv $(CLIENTS)-llamaindex
-	@$(BIN)/uv pip install --quiet --python $(CLIENTS)-llamaindex/bin/python --require-hashes -r tests/clients/requirements-llamaindex.lock
-	@command -v npm >/dev/null || $(BIN)/uv pip install --quiet --python $(CLIENTS)/bin/python --require-hashes -r tests/clients/node/requirements.lock
+	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(CLIENTS)-llamaindex/bin/python --require-hashes -r tests/clients/requirements-llamaindex.lock
+	@command -v npm >/dev/null || $(BIN)/uv pip install --quiet --compile-bytecode --python $(CLIENTS)/bin/python --require-hashes -r tests/clients/node/requirements.lock
 	@cd tests/clients/node && PATH="$$PATH:$(abspath $(CLIENTS))/bin" npm ci --silent --no-audit --no-fund
 	@rm -f $(CLIENTS)/.done-*; touch $@
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import httpx
 
-from installation import ROOT, Installation, Served, Vendor, vendor_config
+from installation import ROOT, VECTORS_ALONE, Installation, Served, Vendor, vendor_config
 
 TIME_SERVER = ROOT / ".clients/bin/mcp-server-time"
 
@@ -22,6 +22,7 @@ kind = "stdio"
 command = "{TIME_SERVER}"
 {extra}
 """,
+        engines=VECTORS_ALONE,
     )
 
 

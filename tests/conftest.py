@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from installation import Installation, Served, Vendor, vendor_config
+from installation import ALL_ENGINES, Installation, Served, Vendor, vendor_config
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -31,7 +31,7 @@ def vendor() -> Iterator[Vendor]:
 @pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory, vendor: Vendor) -> Iterator[Served]:
     """The server in front of the fake vendor, with the embedded speech models."""
-    installation = Installation(tmp_path_factory.mktemp("served"), vendor_config(vendor))
+    installation = Installation(tmp_path_factory.mktemp("served"), vendor_config(vendor, engines=ALL_ENGINES))
     for name in ("piper-joe", "whisper-base"):
         installation.cli("models", "pull", name)
     with installation:

@@ -18,6 +18,17 @@ from command_line import COMMANDS
 
 ROOT = Path(__file__).parent.parent
 READY_S = 30
+#: An installation's embedded models cost more at its start than all else together: where a vendor answers, they stay away.
+NO_ENGINES = """
+[engines]
+load = []
+vectors = false
+"""
+VECTORS_ALONE = """
+[engines]
+load = []
+"""
+ALL_ENGINES = ""
 
 
 def free_port() -> int:
@@ -159,7 +170,7 @@ class Vendor:
         self.process.stdout.close()
 
 
-def vendor_config(vendor: Vendor, extra: str = "") -> str:
+def vendor_config(vendor: Vendor, extra: str = "", *, engines: str = NO_ENGINES) -> str:
     """A configuration whose models `fake` and `priced` are answered by the fake vendor."""
     return f"""
 [providers.fake]
@@ -210,6 +221,7 @@ aliases = ["priced-alias"]
 max_output_tokens = 4096
 max_attempts = 1
 capabilities = ["tools"]
+{engines}
 {extra}
 """
 

@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from installation import free_port
+from installation import NO_ENGINES, free_port
 
 BEIJING = timezone(timedelta(hours=8))
 
@@ -239,5 +239,6 @@ price = {{input = "100.00", currency = "CNY"}}
 
 [tasks]
 poll_s = 1.0
+{NO_ENGINES}
 {extra}
 """
