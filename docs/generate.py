@@ -81,6 +81,7 @@ def configuration() -> str:
         ("monitor.rules.NAME", monitor.RuleFiles),
         ("monitor.webhooks.NAME", monitor.AlertWebhook),
         ("monitor.remote_write.NAME", monitor.RemoteWrite),
+        ("console", sections.ConsoleSettings),
         ("providers.NAME", sections.Provider),
         ("plugins.NAME", sections.PluginSettings),
         ("plugins.NAME.credential", sections.Credential),

@@ -17,6 +17,7 @@ from steelyard.base.jsondoor import encode
 from steelyard.config.checks import check_settings
 from steelyard.config.monitor import Monitor
 from steelyard.config.sections import (
+    ConsoleSettings,
     DatabaseSettings,
     Engines,
     KnowledgeSettings,
@@ -50,6 +51,7 @@ _SECTIONS: dict[str, type[msgspec.Struct]] = {
     "outbound": Outbound,
     "tasks": Tasks,
     "monitor": Monitor,
+    "console": ConsoleSettings,
 }
 
 

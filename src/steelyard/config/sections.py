@@ -211,3 +211,13 @@ class PluginSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     command: str = ""
     arguments: tuple[str, ...] = ()
     environment: dict[str, str] = {}
+
+
+class ConsoleSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[console]"""
+
+    #: "closed": by the one-time link and owners' invitations; "open": anybody who reaches the server may register as `register_as`.
+    registration: Literal["closed", "open"] = "closed"
+    register_as: Literal["viewer", "developer"] = "developer"
+    #: Shows the design system's parts at /console/_parts.
+    development: bool = False

@@ -9,6 +9,7 @@ import msgspec
 
 from steelyard.config.monitor import Monitor
 from steelyard.config.sections import (
+    ConsoleSettings,
     DatabaseSettings,
     Engines,
     KnowledgeSettings,
@@ -42,6 +43,7 @@ class Settings(msgspec.Struct, frozen=True):
     outbound: Outbound = Outbound()
     tasks: Tasks = Tasks()
     monitor: Monitor = Monitor()
+    console: ConsoleSettings = ConsoleSettings()
     embedded_names: str = "auto"
     providers: dict[str, Provider] = {}
     models: dict[str, ModelSettings] = {}

@@ -439,3 +439,40 @@ audit = Table(
     Column("subject", Text, nullable=False),
     Column("detail", Text, nullable=False),
 )
+
+member = Table(
+    "member",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("login", Text, nullable=False, unique=True),
+    #: Argon2, with its parameters
+    Column("password", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    #: JSON list; an empty one sees all
+    Column("workspaces", Text, nullable=False),
+    Column("language", Text, nullable=False),
+    Column("is_disabled", Boolean, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+)
+
+console_session = Table(
+    "console_session",
+    metadata,
+    Column("digest", Text, primary_key=True),
+    Column("member_id", Text, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    Column("expires_us", BigInteger, nullable=False),
+    Index("ix_console_session_member_id", "member_id"),
+    Index("ix_console_session_expires_us", "expires_us"),
+)
+
+invitation = Table(
+    "invitation",
+    metadata,
+    Column("digest", Text, primary_key=True),
+    Column("role", Text, nullable=False),
+    #: JSON list
+    Column("workspaces", Text, nullable=False),
+    Column("invited_by", Text, nullable=False),
+    Column("expires_us", BigInteger, nullable=False),
+)

@@ -1,6 +1,6 @@
 """The error catalogue: one row per condition, in families. Data only; `base.errors` gives it behaviour."""
 
-from steelyard.base.catalogue import apps, identity, knowledge, limits, media, parameters, request, server
+from steelyard.base.catalogue import apps, console, identity, knowledge, limits, media, parameters, request, server
 from steelyard.base.catalogue.row import Row
 
 ROWS: tuple[Row, ...] = (
@@ -11,6 +11,7 @@ ROWS: tuple[Row, ...] = (
     *limits.ROWS,
     *knowledge.ROWS,
     *apps.ROWS,
+    *console.ROWS,
     *server.ROWS,
 )
 

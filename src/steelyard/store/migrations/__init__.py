@@ -19,6 +19,7 @@ from steelyard.store.migrations import (
     m0009_settled,
     m0010_knowledge,
     m0011_apps,
+    m0012_members,
 )
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ STEPS: "tuple[Callable[[Operations], None], ...]" = (
     m0009_settled.upgrade,
     m0010_knowledge.upgrade,
     m0011_apps.upgrade,
+    m0012_members.upgrade,
 )
 
 
