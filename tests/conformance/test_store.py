@@ -20,7 +20,7 @@ from steelyard.control.feed import Feed
 from steelyard.control.leases import Leases
 from steelyard.control.providers import Stored
 from steelyard.policy.limits import Wish
-from steelyard.store import accounts, changes, ledger
+from steelyard.store import accounts, changes, day_sums, ledger
 from steelyard.store.database import Database
 from steelyard.store.migrations import STEPS, migrate
 from steelyard.store.schema import metadata
@@ -266,3 +266,67 @@ async def test_settled_in_a_time(database: Database) -> None:
         assert await ledger.list_settled(connection, 31, 99) == []
         portions = [len(await ledger.list_settled(connection, start, start + 10)) for start in range(0, 50, 10)]
         assert portions == [0, 1, 2, 1, 0]
+
+
+async def test_calls_are_found_page_by_page(database: Database) -> None:
+    """Newest first; a rare kind is looked for among so many calls at most, and the page says where to go on."""
+    await workspaces.ensure_default(database)
+    async with database.write() as connection:
+        made = [
+            receipt(n, started_us=1000 + n, outcome="failed" if n % 5 == 0 else "completed", status=200)
+            for n in range(20)
+        ]
+        await ledger.insert_receipts(connection, made, 5000)
+    async with database.read() as connection:
+        rows, more = await ledger.list_calls(
+            connection, "default", ledger.CallFilter(), before_us=2000, limit=8, reach=100
+        )
+        assert [row["started_us"] for row in rows] == list(range(1019, 1011, -1))
+        rows, more = await ledger.list_calls(
+            connection, "default", ledger.CallFilter(), before_us=more or 0, limit=100, reach=100
+        )
+        assert (len(rows), more) == (12, None)
+        failed = ledger.CallFilter(outcome="failed")
+        rows, more = await ledger.list_calls(connection, "default", failed, before_us=2000, limit=8, reach=10)
+        assert ([row["started_us"] for row in rows], more) == ([1015, 1010], 1010)
+        rows, more = await ledger.list_calls(connection, "default", failed, before_us=1010, limit=8, reach=10)
+        assert ([row["started_us"] for row in rows], more) == ([1005, 1000], 1000)
+        assert await ledger.list_calls(connection, "other", failed, before_us=2000, limit=8, reach=10) == ([], None)
+
+
+async def test_days_are_summed_once(database: Database) -> None:
+    """A journal read twice adds nothing to the days' sums, and they are what the receipts make."""
+    day = day_sums.DAY_US
+    await workspaces.ensure_default(database)
+    made = [
+        receipt(n, started_us=day + n if n < 3 else 2 * day, prompt_tokens=10, completion_tokens=n) for n in range(4)
+    ]
+    for _ in range(2):
+        async with database.write() as connection:
+            await ledger.insert_receipts(connection, made, 3 * day)
+    async with database.read() as connection:
+        days = await day_sums.sum_by_day(connection, "default", 0, 3 * day)
+        (model,) = await day_sums.sum_by_name(connection, "default", day_sums.MODEL, 0, 3 * day, 10)
+        (key,) = await day_sums.sum_by_name(connection, "default", day_sums.KEY, 2 * day, 3 * day, 10)
+    assert [(one["day_us"], one["calls"], one["completion_tokens"]) for one in days] == [(day, 3, 3), (2 * day, 1, 3)]
+    assert (model["name"], model["calls"], model["prompt_tokens"]) == (made[0].model, 4, 40)
+    assert (key["name"], key["calls"]) == (made[0].key_id, 1)
+    assert await usage.verify(database) == []
+    async with database.write() as connection:
+        await connection.execute(text("UPDATE day_sum SET calls = calls + 1 WHERE kind = 'key'"))
+    assert await usage.verify(database) == ["default: the days' sums by key are not what the receipts make"]
+
+
+async def test_keys_page_by_page(database: Database) -> None:
+    """Newest first, found by a part of the name; pages neither lose nor repeat a key."""
+    await workspaces.ensure_default(database)
+    for n in range(7):
+        await keys.create_key(database, name=f"team-{n}%" if n % 2 else f"robot_{n}", actor="a")
+    seen, before = [], None
+    while page := await keys.list_key_page(database, "default", before=before, limit=3):
+        seen += [one.grant.name for one in page]
+        before = (page[-1].created_us, page[-1].grant.key_id)
+    assert seen == ["robot_6", "team-5%", "robot_4", "team-3%", "robot_2", "team-1%", "robot_0"]
+    found = await keys.list_key_page(database, "default", text="3%")
+    assert [one.grant.name for one in found] == ["team-3%"]
+    assert await keys.list_key_page(database, "default", text="_%") == []

@@ -16,7 +16,7 @@ from steelyard.canon.limits import NO_LIMITS, Limits
 from steelyard.control.limits import check_limits
 from steelyard.store import audit, changes, keys, workspaces
 from steelyard.store.database import Database
-from steelyard.store.keys import KeyRecord
+from steelyard.store.keys import KeyRecord as KeyRecord
 
 API, ADMIN, ACCESS = "api", "admin", "access-key"
 KINDS = (API, ADMIN, ACCESS)
@@ -149,6 +149,14 @@ async def list_keys(database: Database, workspace: str | None = None) -> list[Ke
     """All keys, or one workspace's."""
     async with database.read() as connection:
         return await keys.list_keys(connection, workspace)
+
+
+async def list_key_page(
+    database: Database, workspace: str, *, text: str = "", before: tuple[int, str] | None = None, limit: int = 50
+) -> list[KeyRecord]:
+    """Keys of a workspace, newest first, from before a place on."""
+    async with database.read() as connection:
+        return await keys.list_page(connection, workspace, text=text, before=before, limit=limit)
 
 
 async def find_key_named(database: Database, workspace: str, name: str) -> KeyRecord | None:

@@ -10,8 +10,10 @@ import msgspec
 from steelyard.base.clock import MICROS, now_us
 from steelyard.base.errors import fault
 from steelyard.canon.receipt import FAILED
-from steelyard.store import accounts, ledger, workspaces
+from steelyard.store import accounts, day_sums, keys, ledger, workspaces
 from steelyard.store.database import AsyncConnection, Database
+from steelyard.store.day_sums import DAY_US, KEY, MODEL
+from steelyard.store.ledger import CallFilter
 
 
 async def get_usage(
@@ -169,6 +171,7 @@ async def verify(database: Database) -> list[str]:
             if one.free_tokens_granted - one.free_tokens_left != used.get(one.name, 0)
         ]
         problems += await _check_accounts(connection)
+        problems += await _check_day_sums(connection, by_workspace)
     return problems
 
 
@@ -180,3 +183,68 @@ async def _check_accounts(connection: AsyncConnection) -> list[str]:
         for name, (opened_with, settled) in (await accounts.list_accounts(connection)).items()
         if settled != opened_with + sums.get(name, 0)
     ]
+
+
+async def _check_day_sums(connection: AsyncConnection, by_workspace: list[dict[str, Any]]) -> list[str]:
+    """What was summed by day, by model and by key, is what the receipts make."""
+    receipts = {(row["workspace"], row["currency"]): tuple(row[name] for name in day_sums.SUMS) for row in by_workspace}
+    problems = []
+    for kind in (day_sums.MODEL, day_sums.KEY):
+        summed = await day_sums.sum_all(connection, kind)
+        problems += [
+            f"{workspace}: the days' sums by {kind} are not what the receipts make"
+            for workspace, currency in sorted(receipts | summed)
+            if receipts.get((workspace, currency)) != summed.get((workspace, currency))
+        ]
+    return problems
+
+
+async def list_used(
+    database: Database, workspace: str, kind: str, since_us: int, until_us: int, limit: int = 50
+) -> list[dict[str, Any]]:
+    """Sums by model or key over days, the most tokens first; a key's with what it is called, as `title`."""
+    async with database.read() as connection:
+        rows = await day_sums.sum_by_name(connection, workspace, kind, since_us, until_us, limit)
+        names = await keys.find_names(connection, [row["name"] for row in rows]) if kind == KEY else {}
+    return [{**row, "title": names.get(row["name"], row["name"])} for row in rows]
+
+
+async def list_days(database: Database, workspace: str, since_us: int, until_us: int) -> list[dict[str, Any]]:
+    """Sums by day and model, oldest first."""
+    async with database.read() as connection:
+        return await day_sums.sum_by_day(connection, workspace, since_us, until_us)
+
+
+_DAY_SUMS = ("day", "model", "currency", *day_sums.SUMS)
+
+
+def days_as_csv(rows: list[dict[str, Any]]) -> str:
+    """`list_days` as CSV, money in micro-units."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_DAY_SUMS)
+    for row in rows:
+        day = datetime.fromtimestamp(row["day_us"] / MICROS, UTC).date().isoformat()
+        # a name that a spreadsheet would take for a formula is shown as a text
+        name = f"'{row['name']}" if row["name"][:1] in tuple("=+-@") else row["name"]
+        writer.writerow([day, name, row["currency"], *(row[name] for name in day_sums.SUMS)])
+    return text.getvalue()
+
+
+#: Calls looked at for a page of them.
+REACH = 10_000
+
+
+async def list_calls(
+    database: Database, workspace: str, wanted: CallFilter, *, before_us: int | None = None, limit: int = 50
+) -> tuple[list[dict[str, Any]], int | None]:
+    """Calls newest first, and the time to go on from; None where there are no more."""
+    before_us = now_us() + MICROS if before_us is None else before_us
+    async with database.read() as connection:
+        return await ledger.list_calls(connection, workspace, wanted, before_us=before_us, limit=limit, reach=REACH)
+
+
+__all__ = [
+    "DAY_US", "KEY", "MODEL", "CallFilter", "as_csv", "days_as_csv", "get_receipt", "get_usage", "list_calls", "list_days", "list_used",
+    "verify",
+]  # fmt: skip

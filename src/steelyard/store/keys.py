@@ -1,10 +1,11 @@
 """Named statements on keys. A key is kept as its digest; what it allows as short JSON lists."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row, delete, func, insert, select, update
+from sqlalchemy import Row, delete, func, insert, or_, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from steelyard.canon.grant import Grant
@@ -113,6 +114,30 @@ async def list_keys(connection: AsyncConnection, workspace: str | None) -> list[
     if workspace is not None:
         query = query.where(api_key.c.workspace == workspace)
     return [_record(row) for row in await connection.execute(query)]
+
+
+async def list_page(
+    connection: AsyncConnection, workspace: str, *, text: str, before: tuple[int, str] | None, limit: int
+) -> list[KeyRecord]:
+    """Keys of a workspace whose name, id or shown end has the text, newest first, from before a place on."""
+    query = (
+        select(api_key)
+        .where(api_key.c.workspace == workspace)
+        .order_by(api_key.c.created_us.desc(), api_key.c.id.desc())
+        .limit(limit)
+    )
+    if text:
+        columns = (api_key.c.name, api_key.c.id, api_key.c.masked)
+        query = query.where(or_(*(column.contains(text, autoescape=True) for column in columns)))
+    if before is not None:
+        query = query.where(tuple_(api_key.c.created_us, api_key.c.id) < before)
+    return [_record(row) for row in await connection.execute(query)]
+
+
+async def find_names(connection: AsyncConnection, key_ids: Sequence[str]) -> dict[str, str]:
+    """What keys are called, those that are still there."""
+    rows = await connection.execute(select(api_key.c.id, api_key.c.name).where(api_key.c.id.in_(key_ids)))
+    return {row.id: row.name for row in rows}
 
 
 async def list_limited_keys(connection: AsyncConnection, limit: int) -> list[KeyRecord]:

@@ -1,18 +1,19 @@
 """The ledger: one row per call, keyed by the request id, so that a journal read twice changes nothing."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
 
 import msgspec
-from sqlalchemy import BigInteger, bindparam, case, cast, func, insert, select
+from sqlalchemy import BigInteger, ColumnElement, bindparam, case, cast, func, insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from steelyard.canon.limits import TOKENS
 from steelyard.canon.receipt import Receipt
 from steelyard.policy.limits import FREE, REQUESTS, unit_of
-from steelyard.store import accounts, workspaces
+from steelyard.store import accounts, day_sums, workspaces
 from steelyard.store.schema import receipt
 
 DAY_US = 86_400 * 1_000_000
@@ -47,6 +48,8 @@ async def insert_receipts(
     rows = [_settled(one, free_left, now_us) for one in fresh.values()]
     await _insert(connection, rows)
     await _settle_accounts(connection, list(fresh.values()), rows, owner)
+    settled = [(one, row[_FREE], row[_CHARGED]) for one, row in zip(fresh.values(), rows, strict=True)]
+    await day_sums.add(connection, settled)
     for name, tokens in free_left.items():
         if tokens != before[name]:
             await workspaces.set_free_tokens_left(connection, name, tokens)
@@ -82,7 +85,7 @@ async def _settle_accounts(
 
 #: A row's columns: the receipt's fields in their order, then what settling adds.
 _COLUMNS = (*Receipt.__struct_fields__, "free_tokens_used", "charged_micros", "settled_us")
-_CHARGED = _COLUMNS.index("charged_micros")
+_CHARGED, _FREE = _COLUMNS.index("charged_micros"), _COLUMNS.index("free_tokens_used")
 #: The last fields are lists, kept as JSON, null where empty.
 _LISTS = 2
 assert Receipt.__struct_fields__[-_LISTS:] == ("failed_attempts", "accounts")
@@ -147,6 +150,46 @@ async def list_receipts(connection: AsyncConnection, workspace: str | None, limi
     if workspace is not None:
         query = query.where(receipt.c.workspace == workspace)
     return [dict(row._mapping) for row in await connection.execute(query)]
+
+
+@dataclass(frozen=True, slots=True)
+class CallFilter:
+    """Which calls are looked for; '' asks for any."""
+
+    model: str = ""
+    key_id: str = ""
+    #: "failed": everything that was not answered in full
+    outcome: str = ""
+
+
+async def list_calls(
+    connection: AsyncConnection, workspace: str, wanted: CallFilter, *, before_us: int, limit: int, reach: int
+) -> tuple[list[dict[str, Any]], int | None]:
+    """Calls before a time, newest first, and the time to go on from; None where there are no more.
+
+    Args:
+        reach: how many calls are looked at for them at most, so that a rare kind costs no more than a common one.
+    """
+    newest = (
+        select(receipt)
+        .where(receipt.c.workspace == workspace, receipt.c.started_us < before_us)
+        .order_by(receipt.c.started_us.desc())
+        .limit(reach)
+        .subquery()
+    )
+    where: list[ColumnElement[bool]] = []
+    if wanted.model:
+        where.append(newest.c.model == wanted.model)
+    if wanted.key_id:
+        where.append(newest.c.key_id == wanted.key_id)
+    if wanted.outcome:
+        where.append(newest.c.outcome != "completed")
+    query = select(newest).where(*where).order_by(newest.c.started_us.desc()).limit(limit)
+    rows = [dict(row._mapping) for row in await connection.execute(query)]
+    if len(rows) == limit:
+        return rows, rows[-1]["started_us"]
+    oldest, count = (await connection.execute(select(func.min(newest.c.started_us), func.count()))).one()
+    return rows, oldest if count == reach else None
 
 
 async def sum_by_account(connection: AsyncConnection) -> dict[str, int]:

@@ -56,6 +56,7 @@ api_key = Table(
     #: JSON list; null allows all
     Column("tools", Text),
     Index("ix_api_key_workspace", "workspace"),
+    Index("ix_api_key_workspace_created_us_id", "workspace", "created_us", "id"),
 )
 
 receipt = Table(
@@ -103,6 +104,24 @@ receipt = Table(
     Index("ix_receipt_workspace_started_us", "workspace", "started_us"),
     Index("ix_receipt_started_us", "started_us"),
     Index("ix_receipt_settled_us", "settled_us"),
+)
+
+#: What was used by day (UTC), by model and by key: sums of receipts, added in the transaction that settles them.
+day_sum = Table(
+    "day_sum",
+    metadata,
+    Column("workspace", Text, primary_key=True),
+    #: "model" or "key"
+    Column("kind", Text, primary_key=True),
+    Column("day_us", BigInteger, primary_key=True, autoincrement=False),
+    Column("name", Text, primary_key=True),
+    Column("currency", Text, primary_key=True),
+    Column("calls", BigInteger, nullable=False),
+    Column("failed_calls", BigInteger, nullable=False),
+    Column("prompt_tokens", BigInteger, nullable=False),
+    Column("completion_tokens", BigInteger, nullable=False),
+    Column("free_tokens_used", BigInteger, nullable=False),
+    Column("charged_micros", BigInteger, nullable=False),
 )
 
 account = Table(
