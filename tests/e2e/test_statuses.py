@@ -182,18 +182,3 @@ def test_metrics(served: Served) -> None:
         "receiver",
     }
     assert "sk-" not in text
-
-
-def test_status_page_by_one_time_link(served: Served) -> None:
-    """The console's place answers only to a ticket, and a ticket opens once."""
-    assert httpx.get(served.origin + "/console/").status_code == 403
-    from steelyard.control.tickets import Tickets
-
-    key = bytes.fromhex((served.installation.data_dir / "secret.key").read_text().strip())
-    link = f"{served.origin}/console/login?ticket={Tickets(key).issue()}"
-    with httpx.Client(follow_redirects=True) as browser:
-        page = browser.get(link)
-        assert page.status_code == 200
-        assert "default" in page.text
-        assert browser.get(served.origin + "/console/").status_code == 200
-    assert httpx.get(link).status_code == 403

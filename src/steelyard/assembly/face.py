@@ -29,8 +29,8 @@ from steelyard.control.exposition import Exposition
 from steelyard.control.feed import Feed
 from steelyard.control.hygiene import Hygiene
 from steelyard.control.leases import Leases
+from steelyard.control.members import Members
 from steelyard.control.model_book import ModelBook
-from steelyard.control.tickets import Tickets
 from steelyard.declared import make_catalogue, make_stored, write_banner
 from steelyard.knowledge.index import SearchIndex
 from steelyard.store.database import Database
@@ -42,13 +42,13 @@ from steelyard.tasks.uploads import Policies
 from steelyard.upstream.pool import Origin, Pool, PoolError, parse_origin
 from steelyard.web.app import build_app
 from steelyard.web.batches_api import BatchesApi
+from steelyard.web.console.console import Console, ConsoleRules
 from steelyard.web.control_api import ControlApi
 from steelyard.web.files_api import FilesApi
 from steelyard.web.internal_api import InternalApi
 from steelyard.web.media_control import MediaControl
 from steelyard.web.objects_api import ObjectsApi
 from steelyard.web.responses_api import ResponsesApi
-from steelyard.web.status_page import StatusPage
 from steelyard.web.tasks_api import TasksApi
 from steelyard.web.tokens_api import TokensApi
 from steelyard.web.uploads_api import UploadsApi
@@ -78,6 +78,7 @@ class Face:
         self._feed = Feed(database, catalogue, stored)
         self.carrier = Carrier(settings.journal_dir, database, get_machine_id(Path(settings.data_dir)))
         self._hygiene = Hygiene(database)
+        self._members = Members(database)
         self._balances = Balances(database)
         self._leases = Leases(database, self.carrier.is_alive, self._feed.nudge)
         self._shelf = open_shelf(settings, database, master_key)
@@ -116,7 +117,6 @@ class Face:
             ),
             TokensApi(database, Signer(self._master_key)),
             ResponsesApi(database),
-            StatusPage(database, self.models, Tickets(self._master_key)),
             Exposition(settings.run_dir, self._ask, self._measure),
             TasksApi(desk),
             ObjectsApi(library),
@@ -125,7 +125,19 @@ class Face:
             VideosApi(desk, library),
             UploadsApi(library, Policies(self._master_key, settings.link_origin)),
             *self._knowledge.faces(),
+            self._console(),
         )
+
+    def _console(self) -> Console:
+        settings = self._settings
+        rules = ConsoleRules(
+            registration=settings.console.registration,
+            register_as=settings.console.register_as,
+            is_development=settings.console.development,
+            free_tokens=settings.quota.free_tokens,
+            public_url=settings.public_url,
+        )
+        return Console(self._database, self.models, self._members, self._master_key, rules)
 
     async def _measure(self) -> dict[str, Reading]:
         """What the database tells."""
@@ -162,6 +174,7 @@ class Face:
         await responses.sweep(self._database)
         await self._leases.forget_old(now_us())
         await self._desk.sweep()
+        await self._members.sweep()
 
     async def _sweep_blobs(self) -> None:
         sweep_spool(Path(self._settings.data_dir))

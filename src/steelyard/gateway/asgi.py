@@ -49,7 +49,7 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 SIGNED_PREFIXES = ("/o/", "/api/v1/uploads/form", "/leases/")
 #: Paths that need no key. Nothing else is public.
 PUBLIC_PATHS = ("/healthz", "/readyz", "/errors")
-PUBLIC_PREFIXES = ("/errors/", "/static/", "/console/login", *SIGNED_PREFIXES)
+PUBLIC_PREFIXES = ("/errors/", "/static/", *SIGNED_PREFIXES)
 #: What the face answers, and who may ask: its console checks its own session.
 FACE_PREFIXES = ("/control/v1/", "/metrics", "/errors", "/console", "/static/")
 SESSION_PREFIXES = ("/console",)

@@ -52,7 +52,7 @@ _DROPPED = frozenset(
 _KEPT_ANSWER = frozenset({b"content-type", b"location", b"set-cookie", b"cache-control", b"content-security-policy",
      b"x-content-type-options", b"referrer-policy", b"retry-after", b"x-frame-options", b"x-should-retry",
      b"content-encoding", b"vary", b"www-authenticate", b"access-control-allow-origin", b"access-control-allow-headers",
-     b"access-control-allow-methods", b"access-control-expose-headers"})  # fmt: skip
+     b"access-control-allow-methods", b"access-control-expose-headers", b"hx-redirect", b"content-disposition"})  # fmt: skip
 
 
 class Changes(msgspec.Struct, frozen=True):

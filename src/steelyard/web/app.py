@@ -19,7 +19,6 @@ from steelyard.web.internal_api import InternalApi
 from steelyard.web.native import native_error
 from steelyard.web.principal import get_admin
 from steelyard.web.responses_api import ResponsesApi
-from steelyard.web.status_page import StatusPage
 from steelyard.web.tokens_api import TokensApi
 
 log = logging.getLogger("steelyard.web")
@@ -38,7 +37,6 @@ def build_app(
     internal: InternalApi,
     tokens: TokensApi,
     responses: ResponsesApi,
-    status: StatusPage,
     exposition: Exposition,
     *media: Routed,
 ) -> Starlette:
@@ -57,7 +55,6 @@ def build_app(
         *tokens.routes(),
         *responses.routes(),
         *error_pages.routes(),
-        *status.routes(),
         *(route for one in media for route in one.routes()),
         Route("/metrics", guarded(metrics)),
         # for the monitor, over the private socket alone

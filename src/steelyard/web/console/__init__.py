@@ -1,0 +1,1 @@
+"""The console: server-rendered pages for people, in two languages. One room a file; templates and texts beside them."""

@@ -1,0 +1,94 @@
+"""The console's rooms under one roof."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from steelyard.base.secrets import derive
+from steelyard.base.tokens import Signer
+from steelyard.control.members import Members
+from steelyard.control.model_book import ModelBook
+from steelyard.control.records import Records
+from steelyard.control.tickets import Tickets
+from steelyard.web.console.assets import Assets
+from steelyard.web.console.entrance import Entrance
+from steelyard.web.console.keys_room import KeysRoom
+from steelyard.web.console.members_room import MembersRoom
+from steelyard.web.console.models_room import ModelsRoom
+from steelyard.web.console.overview_room import OverviewRoom
+from steelyard.web.console.pages import Pages
+from steelyard.web.console.parts_room import PartsRoom
+from steelyard.web.console.playground import Playground
+from steelyard.web.console.providers_room import ProvidersRoom
+from steelyard.web.console.reception import Act, Reception, Room
+from steelyard.web.console.requests_room import RequestsRoom
+from steelyard.web.console.usage_room import UsageRoom
+from steelyard.web.console.visit import FormTokens
+from steelyard.web.console.workspaces_room import WorkspacesRoom
+
+
+@dataclass(frozen=True, slots=True)
+class ConsoleRules:
+    """What an operator decides of the console."""
+
+    registration: Literal["closed", "open"]
+    register_as: str
+    is_development: bool
+    free_tokens: int
+    #: The origin of links and of the lines that are pasted.
+    public_url: str
+
+
+class Console:
+    """Every page of the console."""
+
+    def __init__(
+        self, records: Records, models: ModelBook, members: Members, master_key: bytes, rules: ConsoleRules
+    ) -> None:
+        self._assets = Assets()
+        tokens = FormTokens(derive(master_key, "console-forms"))
+        pages = Pages(self._assets, tokens)
+        signer, url = Signer(master_key), rules.public_url
+        self._reception = Reception(records, members, pages, tokens)
+        rooms: list[Room] = [
+            Entrance(
+                members,
+                Tickets(master_key),
+                pages,
+                registration=rules.registration,
+                register_as=rules.register_as,
+                is_secure=url.startswith("https://"),
+            ),
+            OverviewRoom(records, models, pages, rules.free_tokens, url),
+            ModelsRoom(models, pages),
+            Playground(records, models, pages, signer, url),
+            RequestsRoom(records, pages),
+            UsageRoom(records, pages),
+            ProvidersRoom(models, pages),
+            KeysRoom(records, models, pages, signer, url),
+            WorkspacesRoom(records, pages),
+            MembersRoom(records, members, pages, url),
+        ]
+        if rules.is_development:
+            rooms.append(PartsRoom(pages))
+        self.acts: tuple[Act, ...] = tuple(act for room in rooms for act in room.acts)
+
+    def __repr__(self) -> str:
+        return f"<Console [{len(self.acts)} acts]>"
+
+    def routes(self) -> list[Route]:
+        """The Starlette routes."""
+        return [
+            Route("/", _front),
+            Route("/console", _front),
+            *self._assets.routes(),
+            *(self._reception.route(act) for act in self.acts),
+        ]
+
+
+async def _front(_: Request) -> Response:
+    """The root says where to go; it shows nothing of the installation."""
+    return RedirectResponse("/console/", status_code=302)

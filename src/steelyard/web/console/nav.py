@@ -1,0 +1,36 @@
+"""What the console's side bars offer."""
+
+from dataclasses import dataclass
+
+from steelyard.canon.members import DEVELOPER, OPERATOR, OWNER, VIEWER
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One entry."""
+
+    path: str
+    #: The entry's text in the catalogue.
+    text: str
+    role: str = VIEWER
+
+    def is_at(self, path: str) -> bool:
+        """Whether a page is this one or below it."""
+        return path == self.path or (self.path != "/console/" and path.startswith(self.path + "/"))
+
+
+NAV = (
+    Place("/console/", "nav.overview"),
+    Place("/console/models", "nav.models"),
+    Place("/console/playground", "nav.playground", DEVELOPER),
+    Place("/console/requests", "nav.requests"),
+    Place("/console/usage", "nav.usage"),
+    Place("/console/providers", "nav.providers", OPERATOR),
+)
+SETTINGS_NAV = (
+    Place("/console/settings/keys", "nav.keys"),
+    Place("/console/settings/workspaces", "nav.workspaces", OPERATOR),
+    Place("/console/settings/members", "nav.members", OWNER),
+    Place("/console/settings/audit", "nav.audit", OPERATOR),
+    Place("/console/settings/account", "nav.account"),
+)

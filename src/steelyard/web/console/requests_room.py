@@ -1,0 +1,41 @@
+"""Calls as the ledger has them, and the receipt of each: every attempt, its steps, what it held and what it cost."""
+
+from starlette.responses import Response
+
+from steelyard.control import usage
+from steelyard.control.records import Records
+from steelyard.control.usage import CallFilter
+from steelyard.web.console.pages import Pages
+from steelyard.web.console.reception import Act
+from steelyard.web.console.visit import Visit
+
+PAGE = 50
+
+
+class RequestsRoom:
+    """The pages of calls."""
+
+    def __init__(self, records: Records, pages: Pages) -> None:
+        self._records = records
+        self._pages = pages
+        self.acts = (
+            Act("GET", "/console/requests", self.list_calls),
+            Act("GET", "/console/requests/{request_id}", self.show),
+        )
+
+    async def list_calls(self, visit: Visit) -> Response:
+        query = visit.query
+        wanted = CallFilter(
+            model=query.get("model", "").strip(),
+            key_id=query.get("key", "").strip(),
+            outcome="failed" if query.get("failed") else "",
+        )
+        before = query.get("before", "")
+        before_us = int(before) if before.isascii() and before.isdigit() and len(before) < 19 else None
+        rows, older = await usage.list_calls(self._records, visit.workspace, wanted, before_us=before_us, limit=PAGE)
+        return self._pages.render(visit, "requests.html", rows=rows, older=older, wanted=wanted, before=before_us)
+
+    async def show(self, visit: Visit) -> Response:
+        request_id = visit.request.path_params["request_id"]
+        receipt = await usage.get_receipt(self._records, request_id, visit.workspace)
+        return self._pages.render(visit, "receipt.html", receipt=receipt)
