@@ -1,6 +1,7 @@
 """The console as its people use it: plain HTTP for what must be refused, a real Chromium for what must be seen."""
 
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -45,11 +46,22 @@ def pages(house: Installation, owner: Person) -> list[str]:
     receipt = owner.get(f"/console/requests?key={key['id']}")
     while not (found := re.search(r"/console/requests/([0-9a-f-]{36})", receipt.text)):
         receipt = owner.get(f"/console/requests?key={key['id']}")
+    owner.post("/console/apps", name=HOSTILE, model="priced", instructions=HOSTILE, tools="calculator")
+    app = re.findall(r'href="(/console/apps/[^"/]+)"', owner.get("/console/apps").text)[-1]
+    owner.post(f"{app}/publish")
+    body = {"model": "local/poster", "input": {"prompt": HOSTILE}}
+    headers = {"authorization": f"Bearer {key['key']}", "x-dashscope-async": "enable"}
+    path = "/api/v1/services/aigc/text2image/image-synthesis"
+    task = httpx.post(house.origin + path, headers=headers, json=body, timeout=30).json()["output"]["task_id"]
+    while "SUCCEEDED" not in owner.get(f"/console/tasks/{task}").text:
+        time.sleep(0.2)
     return [
         *(one.path for one in (*NAV, *SETTINGS_NAV)),
         "/console/activate", "/console/models/priced", "/console/providers/new", "/console/providers/new?vendor=deepseek",
         "/console/settings/keys/new", f"/console/settings/keys/{key['id']}", "/console/settings/workspaces/default",
         f"/console/requests/{found[1]}", "/console/requests?model=nothing", "/console/_parts",
+        app, "/console/apps/new", "/console/plugins/calculator", "/console/plugins/new", f"/console/tasks/{task}",
+        "/console/promql?q=up",
     ]  # fmt: skip
 
 
@@ -179,10 +191,11 @@ def test_headers(owner: Person, pages: list[str]) -> None:
 
 def test_roles(house: Installation, owner: Person) -> None:
     """Every act of the console, tried by every role: refused below its own, never refused for the role from there on."""
+    from steelyard.web.console.apps_room import AppServices
     from steelyard.web.console.console import Console, ConsoleRules
 
     rules = ConsoleRules("closed", "developer", True, 1, "http://x")
-    acts = Console(None, None, None, b"k" * 32, rules).acts  # type: ignore[arg-type]
+    acts = Console(None, None, None, None, None, AppServices(None, None, None), b"k" * 32, rules).acts  # type: ignore[arg-type]
     people = {role: owner.invite(role) if role != "owner" else Person(house).found("matrix") for role in ROLES}
     tokens = {role: person.token() for role, person in people.items()}
     tried = 0
@@ -205,11 +218,12 @@ def test_roles(house: Installation, owner: Person) -> None:
 def test_a_viewer_changes_nothing(house: Installation, owner: Person) -> None:
     """Whatever changes something but one's own account takes more than a viewer."""
     from steelyard.canon.members import VIEWER
+    from steelyard.web.console.apps_room import AppServices
     from steelyard.web.console.console import Console, ConsoleRules
 
     rules = ConsoleRules("closed", "developer", False, 1, "http://x")
     own = {"/console/sign-out", "/console/workspace", "/console/settings/account"}
-    for act in Console(None, None, None, b"k" * 32, rules).acts:  # type: ignore[arg-type]
+    for act in Console(None, None, None, None, None, AppServices(None, None, None), b"k" * 32, rules).acts:  # type: ignore[arg-type]
         if act.method != "GET" and act.role == VIEWER:
             assert act.path in own, act.path
 
@@ -364,6 +378,77 @@ def test_pages(
     assert watched.problems == []
 
 
+def test_tasks_and_files(house: Installation, owner: Person, pages: list[str], browser: Browser) -> None:
+    """A task's pictures are seen; a link made void is void, and a file of another workspace is not there."""
+    watched = open_page(browser, house.origin, locale="en-US")
+    page = sign_in(watched)
+    watched.goto(next(one for one in pages if one.startswith("/console/tasks/")))
+    picture = page.locator(".results img").first
+    expect(picture).to_be_visible()
+    assert picture.evaluate("one => one.complete && one.naturalWidth > 100")
+    link = page.locator(".results a").first.get_attribute("href")
+    assert httpx.get(house.origin + str(link)).status_code == 200
+    watched.goto("/console/files")
+    page.once("dialog", lambda one: one.accept())
+    row = page.locator("tr", has=page.locator(f'a[href*="{str(link).split("/")[2]}"]'))
+    row.get_by_role("button", name="Make links void").click()
+    expect(page.locator(".notice.good")).to_be_visible()
+    assert httpx.get(house.origin + str(link)).status_code == 403
+    assert watched.problems == []
+
+
+def test_apps_and_plugins(house: Installation, owner: Person, browser: Browser) -> None:
+    """A draft is made, published, tried and taken back; a tool is tried alone, and says what is wrong with its arguments."""
+    house.create_key(name="app-tester")
+    watched = open_page(browser, house.origin, locale="en-US")
+    page = sign_in(watched)
+    watched.goto("/console/apps/new")
+    page.fill("#f-name", "guide")
+    page.select_option("#f-model", "priced")
+    page.fill("#f-instructions", "Be brief.")
+    page.get_by_role("button", name="Make the draft").click()
+    page.get_by_role("button", name="Publish").click()
+    expect(page.locator("h1")).to_contain_text("version 1")
+    page.wait_for_timeout(2200)
+    page.fill("#t-prompt", "hello")
+    page.get_by_role("button", name="Ask").click()
+    expect(page.locator("#try-app .answer pre")).to_contain_text("Hello from the fake vendor", timeout=15_000)
+    page.locator("#try-app .answer a").click()
+    expect(page.get_by_role("heading", name="Receipt")).to_be_visible()
+    page.go_back()
+    page.once("dialog", lambda one: one.accept())
+    page.get_by_role("button", name="Take it out").click()
+    expect(page.locator("h1")).to_contain_text("draft")
+    watched.goto("/console/plugins/calculator")
+    page.get_by_label("Arguments (JSON)").first.fill('{"expression": "17 * 23"}')
+    page.get_by_role("button", name="Try it").first.click()
+    expect(page.locator("section[role=status]")).to_contain_text("391")
+    page.get_by_label("Arguments (JSON)").first.fill("{")
+    page.get_by_role("button", name="Try it").first.click()
+    expect(page.locator(".notice.bad")).to_contain_text("JSON")
+    assert [one for one in watched.problems if "400" not in one] == []
+
+
+def test_promql(house: Installation, owner: Person, browser: Browser) -> None:
+    """A query as a table and a plot, found by its address; a wrong one is told in its own words."""
+    key = house.create_key(name="reader")
+    call(house, key["key"])
+    watched = open_page(browser, house.origin, locale="en-US")
+    page = sign_in(watched)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        watched.goto("/console/promql?q=model_call_count&range=15m")
+        page.wait_for_timeout(1500)
+        if 'model="priced"' in page.locator("#q-table").inner_text():
+            break
+    expect(page.locator("#q-table")).to_contain_text('model="priced"')
+    expect(page.locator("#q-plot canvas")).to_be_visible()
+    page.fill("#q-q", "sum(")
+    page.get_by_role("button", name="Run").click()
+    expect(page.locator("#q-told")).to_contain_text("parse", timeout=10_000)
+    assert [one for one in watched.problems if "400" not in one] == []
+
+
 def test_hostile_content_is_text(house: Installation, owner: Person, browser: Browser, pages: list[str]) -> None:
     """Names with markup and scripts are shown as they are written, on every page, and run nothing."""
     watched = open_page(browser, house.origin)
@@ -374,7 +459,7 @@ def test_hostile_content_is_text(house: Installation, owner: Person, browser: Br
     for path in pages:
         watched.goto(path)
         seen += page.get_by_text("<script>alert(1)</script>").count()
-        assert page.locator("main img").count() == 0, path
+        assert page.locator("main img[onerror], main img[src=x]").count() == 0, path
         assert "49" not in page.locator("h1").inner_text(), path
     assert seen >= 2
     assert dialogs == []

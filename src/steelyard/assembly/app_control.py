@@ -20,6 +20,7 @@ from steelyard.store.database import Database
 from steelyard.upstream.pool import Origin, Pool, PoolError
 from steelyard.web.app_host_api import CALL_PATH, LOOK_PATH, CallAsk, Called, LookAsk, Looked
 from steelyard.web.apps_api import AppsApi
+from steelyard.web.console.apps_room import AppServices
 
 ASK_S = 320.0
 T = TypeVar("T")
@@ -59,8 +60,12 @@ def make_plugin_book(settings: Settings, database: Database, sealer: Sealer, loo
     return PluginBook(database, declared_plugins(settings), sealer, make_rules(settings), look)
 
 
-def make_apps_api(settings: Settings, database: Database, sealer: Sealer, pool: Pool) -> AppsApi:
-    """What the control API has of apps and plugins."""
+def make_app_services(settings: Settings, database: Database, sealer: Sealer, pool: Pool) -> AppServices:
+    """What is done with apps and plugins in the face."""
     link = AppHostLink(settings, pool)
-    plugins = make_plugin_book(settings, database, sealer, link.look)
-    return AppsApi(database, AppBook(database), Memory(database), plugins, link.call)
+    return AppServices(AppBook(database), make_plugin_book(settings, database, sealer, link.look), link.call)
+
+
+def make_apps_api(database: Database, services: AppServices) -> AppsApi:
+    """What the control API has of apps and plugins."""
+    return AppsApi(database, services.book, Memory(database), services.plugins, services.call_tool)

@@ -8,7 +8,7 @@ from typing import Any
 import uvicorn
 from starlette.applications import Starlette
 
-from steelyard.assembly.app_control import make_apps_api
+from steelyard.assembly.app_control import make_app_services, make_apps_api
 from steelyard.assembly.knowledge import KnowledgeHouse, open_index
 from steelyard.assembly.media import make_link_checker, make_supplier, open_shelf
 from steelyard.assembly.orders import FACE_SOCKET, Orders
@@ -89,7 +89,8 @@ class Face:
             deadline_s=settings.tasks.deadline_s,
         )
         caller = Caller(database, pool, parse_origin(settings.local_url), Signer(master_key))
-        self._apps = make_apps_api(settings, database, self._sealer, pool)
+        self._app_services = make_app_services(settings, database, self._sealer, pool)
+        self._apps = make_apps_api(database, self._app_services)
         self._knowledge = KnowledgeHouse(settings, master_key, self._shelf, self._desk, index, caller, self.models)
 
     def app(self) -> Starlette:
@@ -125,10 +126,10 @@ class Face:
             VideosApi(desk, library),
             UploadsApi(library, Policies(self._master_key, settings.link_origin)),
             *self._knowledge.faces(),
-            self._console(),
+            self._console(library),
         )
 
-    def _console(self) -> Console:
+    def _console(self, library: Library) -> Console:
         settings = self._settings
         rules = ConsoleRules(
             registration=settings.console.registration,
@@ -137,7 +138,9 @@ class Face:
             free_tokens=settings.quota.free_tokens,
             public_url=settings.public_url,
         )
-        return Console(self._database, self.models, self._members, self._master_key, rules)
+        return Console(
+            self._database, self.models, self._members, self._desk, library, self._app_services, self._master_key, rules
+        )
 
     async def _measure(self) -> dict[str, Reading]:
         """What the database tells."""

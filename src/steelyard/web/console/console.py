@@ -13,7 +13,11 @@ from steelyard.control.members import Members
 from steelyard.control.model_book import ModelBook
 from steelyard.control.records import Records
 from steelyard.control.tickets import Tickets
+from steelyard.tasks.desk import Desk
+from steelyard.tasks.library import Library
+from steelyard.web.console.apps_room import AppServices, AppsRoom, PluginsRoom
 from steelyard.web.console.assets import Assets
+from steelyard.web.console.callers import Callers
 from steelyard.web.console.entrance import Entrance
 from steelyard.web.console.keys_room import KeysRoom
 from steelyard.web.console.members_room import MembersRoom
@@ -22,9 +26,11 @@ from steelyard.web.console.overview_room import OverviewRoom
 from steelyard.web.console.pages import Pages
 from steelyard.web.console.parts_room import PartsRoom
 from steelyard.web.console.playground import Playground
+from steelyard.web.console.promql_room import PromqlRoom
 from steelyard.web.console.providers_room import ProvidersRoom
 from steelyard.web.console.reception import Act, Reception, Room
 from steelyard.web.console.requests_room import RequestsRoom
+from steelyard.web.console.tasks_room import TasksRoom
 from steelyard.web.console.usage_room import UsageRoom
 from steelyard.web.console.visit import FormTokens
 from steelyard.web.console.workspaces_room import WorkspacesRoom
@@ -46,12 +52,21 @@ class Console:
     """Every page of the console."""
 
     def __init__(
-        self, records: Records, models: ModelBook, members: Members, master_key: bytes, rules: ConsoleRules
+        self,
+        records: Records,
+        models: ModelBook,
+        members: Members,
+        desk: Desk,
+        library: Library,
+        apps: AppServices,
+        master_key: bytes,
+        rules: ConsoleRules,
     ) -> None:
         self._assets = Assets()
         tokens = FormTokens(derive(master_key, "console-forms"))
         pages = Pages(self._assets, tokens)
         signer, url = Signer(master_key), rules.public_url
+        callers = Callers(records, signer)
         self._reception = Reception(records, members, pages, tokens)
         rooms: list[Room] = [
             Entrance(
@@ -64,9 +79,13 @@ class Console:
             ),
             OverviewRoom(records, models, pages, rules.free_tokens, url),
             ModelsRoom(models, pages),
-            Playground(records, models, pages, signer, url),
+            Playground(models, callers, pages, url),
             RequestsRoom(records, pages),
             UsageRoom(records, pages),
+            TasksRoom(desk, library, pages),
+            AppsRoom(apps, models, callers, pages, url),
+            PluginsRoom(apps, pages),
+            PromqlRoom(callers, pages),
             ProvidersRoom(models, pages),
             KeysRoom(records, models, pages, signer, url),
             WorkspacesRoom(records, pages),

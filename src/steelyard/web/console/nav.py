@@ -25,6 +25,11 @@ NAV = (
     Place("/console/playground", "nav.playground", DEVELOPER),
     Place("/console/requests", "nav.requests"),
     Place("/console/usage", "nav.usage"),
+    Place("/console/tasks", "nav.tasks"),
+    Place("/console/files", "nav.files"),
+    Place("/console/apps", "nav.apps"),
+    Place("/console/plugins", "nav.plugins"),
+    Place("/console/promql", "nav.promql", DEVELOPER),
     Place("/console/providers", "nav.providers", OPERATOR),
 )
 SETTINGS_NAV = (

@@ -4,6 +4,7 @@ import gzip
 from datetime import UTC, datetime
 from importlib.resources import files
 from typing import Any
+from urllib.parse import urlsplit
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
@@ -44,7 +45,7 @@ class Pages:
         )
         self._environment.globals.update(asset=assets.url, version=__version__, nav=NAV, settings_nav=SETTINGS_NAV)
         self._environment.filters.update(
-            moment=moment, money=money, number=number, seconds=seconds, short=short, percent=percent
+            moment=moment, money=money, number=number, seconds=seconds, short=short, percent=percent, own=own
         )
 
     def render(self, visit: Visit, template: str, status: int = 200, **values: Any) -> HTMLResponse:
@@ -96,6 +97,12 @@ def seconds(value_us: int | None) -> str:
     if value_us is None:
         return "–"
     return f"{value_us / 1000:.0f} ms" if value_us < MICROS else f"{value_us / MICROS:.2f} s"
+
+
+def own(link: str) -> str:
+    """A link to an object as this very server has it, under whatever name the visitor reached it."""
+    parts = urlsplit(link)
+    return f"{parts.path}?{parts.query}" if parts.query else parts.path
 
 
 def short(text: str, length: int = 60) -> str:

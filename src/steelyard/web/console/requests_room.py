@@ -1,7 +1,12 @@
 """Calls as the ledger has them, and the receipt of each: every attempt, its steps, what it held and what it cost."""
 
+import asyncio
+import contextlib
+from typing import Any
+
 from starlette.responses import Response
 
+from steelyard.base.errors import CallerFault
 from steelyard.control import usage
 from steelyard.control.records import Records
 from steelyard.control.usage import CallFilter
@@ -10,6 +15,7 @@ from steelyard.web.console.reception import Act
 from steelyard.web.console.visit import Visit
 
 PAGE = 50
+LOOKS, LOOK_S = 10, 0.15
 
 
 class RequestsRoom:
@@ -36,6 +42,13 @@ class RequestsRoom:
         return self._pages.render(visit, "requests.html", rows=rows, older=older, wanted=wanted, before=before_us)
 
     async def show(self, visit: Visit) -> Response:
-        request_id = visit.request.path_params["request_id"]
-        receipt = await usage.get_receipt(self._records, request_id, visit.workspace)
+        receipt = await self._wait_for(visit.request.path_params["request_id"], visit.workspace)
         return self._pages.render(visit, "receipt.html", receipt=receipt)
+
+    async def _wait_for(self, request_id: str, workspace: str) -> dict[str, Any]:
+        """A receipt that may still be on its way from the journal: whoever has just seen the answer asks for it at once."""
+        for _ in range(LOOKS):
+            with contextlib.suppress(CallerFault):
+                return await usage.get_receipt(self._records, request_id, workspace)
+            await asyncio.sleep(LOOK_S)
+        return await usage.get_receipt(self._records, request_id, workspace)

@@ -91,6 +91,12 @@ class Visit:
         return self.request.headers.get("hx-request") == "true"
 
     @property
+    def page_no(self) -> int:
+        """Which page of a list is asked for; the first where that is no number."""
+        text = self.query.get("page", "1")
+        return max(int(text), 1) if text.isascii() and text.isdigit() and len(text) < 7 else 1
+
+    @property
     def query(self) -> Any:
         """The address's parameters."""
         return self.request.query_params

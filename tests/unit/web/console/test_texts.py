@@ -21,10 +21,12 @@ BUILT = {
     "overview.go_": ("activate", "key", "call", "provider"),
     "models.origin_": ("file", "set", "provider", "embedded"),
     "providers.from_": ("file", "stored"),
+    "plugins.of_": ("workspace", "builtin", "operator"),
+    "promql.example_": ("calls", "tokens", "slow", "failed"),
     "requests.outcome_": ("broken", "abandoned", "failed"),
 }
 #: Product and parameter names, and signs, are the same in every language.
-SAME = {"steelyard", "temperature", "max_tokens", "OpenAI", "DashScope", "Anthropic", "OK", "CSV", "GET"}
+SAME = {"steelyard", "temperature", "max_tokens", "OpenAI", "DashScope", "Anthropic", "OK", "CSV", "PromQL"}
 
 
 def test_both_languages() -> None:

@@ -42,6 +42,13 @@
     if (event.target.matches("[data-submit]")) event.target.form.requestSubmit();
   });
 
+  // a token for calls that the page makes itself, as a key that was chosen
+  const mint = async (path, token, fields) => {
+    const answer = await fetch(path, { method: "POST", body: new URLSearchParams(fields), headers: { "x-form-token": token, "hx-request": "true" } });
+    if (!answer.ok) throw new Error((new DOMParser().parseFromString(await answer.text(), "text/html")).body.textContent.trim());
+    return (await answer.json()).token;
+  };
+
   const colours = ["#0b8a7d", "#c2561a", "#5a56c9", "#b03060", "#7a7a00", "#2a7ab8", "#777777"];
   const plot = (place) => {
     const told = JSON.parse(place.querySelector("script").textContent);
@@ -52,9 +59,9 @@
     const options = {
       width: place.clientWidth - 28, height: 240,
       series: [{}, ...told.names.map((name, n) => ({ label: name, stroke: colours[n % colours.length], width: 2, points: { show: told.columns[0].length < 32 } }))],
-      tzDate: (at) => uPlot.tzDate(new Date(at * 1000), "Etc/UTC"),
-      axes: [{ ...axis, incrs: [1, 2, 7, 14].map((days) => days * 86400), values: (_, ticks) => ticks.map((at) => new Date(at * 1000).toISOString().slice(5, 10)) }, { ...axis, size: 60, values: (_, ticks) => ticks.map(many) }],
-      scales: { y: { range: (_, low, high) => [0, high > 0 ? high * 1.08 : 1] } },
+      ...(told.clock ? {} : { tzDate: (at) => uPlot.tzDate(new Date(at * 1000), "Etc/UTC") }),
+      axes: [told.clock ? axis : { ...axis, incrs: [1, 2, 7, 14].map((days) => days * 86400), values: (_, ticks) => ticks.map((at) => new Date(at * 1000).toISOString().slice(5, 10)) }, { ...axis, size: 60, values: (_, ticks) => ticks.map(many) }],
+      scales: { y: { range: (_, low, high) => [Math.min(low ?? 0, 0), high > 0 ? high * 1.08 : 1] } },
     };
     const chart = new uPlot(options, told.columns, place);
     new ResizeObserver(() => chart.setSize({ width: place.clientWidth - 28, height: 240 })).observe(place);
@@ -81,13 +88,6 @@
       const text = JSON.stringify({ model: models[0], ...body }, null, 2).replaceAll("'", "'\\''");
       document.getElementById("the-code").textContent =
         `curl ${words.base}/compatible-mode/v1/chat/completions \\\n  -H "Authorization: Bearer $DASHSCOPE_API_KEY" \\\n  -H "Content-Type: application/json" \\\n  -d '${text}'`;
-    };
-
-    const mint = async (key, model) => {
-      const body = new URLSearchParams({ key, model });
-      const answer = await fetch("/console/playground/token", { method: "POST", body, headers: { "x-form-token": words.token, "hx-request": "true" } });
-      if (!answer.ok) throw new Error((new DOMParser().parseFromString(await answer.text(), "text/html")).body.textContent.trim());
-      return (await answer.json()).token;
     };
 
     const box = (model) => {
@@ -128,7 +128,7 @@
       const place = box(model), cut = new AbortController();
       running.push(cut);
       try {
-        const token = await mint(key, model);
+        const token = await mint("/console/playground/token", words.token, { key, model });
         const began = performance.now();
         const answer = await fetch("/v1/chat/completions", {
           method: "POST", signal: cut.signal, headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
@@ -162,10 +162,102 @@
     showCode();
   };
 
+  const tryApp = (form) => {
+    const place = form.querySelector(".answer");
+    let session = "";
+    form.addEventListener("submit", async (event) => {
+      event.preventDefault();
+      const data = new FormData(form), app = form.dataset.app;
+      place.hidden = false;
+      place.replaceChildren(form.dataset.textRunning);
+      try {
+        const token = await mint(`/console/apps/${app}/token`, form.dataset.token, { key: data.get("key") });
+        const asked = { input: { prompt: data.get("prompt"), ...(session && { session_id: session }) }, parameters: { has_thoughts: true } };
+        const answer = await fetch(`/api/v1/apps/${app}/completion`, {
+          method: "POST", body: JSON.stringify(asked), headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
+        });
+        const told = await answer.json();
+        if (!answer.ok) throw new Error(told.message);
+        session = told.output.session_id;
+        place.replaceChildren();
+        for (const one of told.output.thoughts ?? []) {
+          const step = place.appendChild(document.createElement("p"));
+          step.className = "small";
+          step.textContent = `· ${one.action_name}/${one.action} ${one.action_input_stream} → ${String(one.observation).slice(0, 300)}`;
+        }
+        place.appendChild(document.createElement("pre")).textContent = told.output.text;
+        const receipt = place.appendChild(document.createElement("a"));
+        receipt.href = `/console/requests/${told.request_id}`;
+        receipt.textContent = told.request_id;
+      } catch (failure) {
+        place.replaceChildren(failure.message);
+      }
+    });
+  };
+
+  const STEPS = { "15m": 900, "1h": 3600, "6h": 21600, "1d": 86400, "7d": 604800 };
+  const promql = (form) => {
+    const told = document.getElementById("q-told"), table = document.getElementById("q-table"), place = document.getElementById("q-plot");
+    const named = (metric) => {
+      const { __name__: name = "", ...rest } = metric;
+      const labels = Object.entries(rest).map(([key, value]) => `${key}="${value}"`).join(", ");
+      return labels ? `${name}{${labels}}` : name || "{}";
+    };
+    const ask = async (token, path, fields) => {
+      const answer = await fetch(`/prometheus/api/v1/${path}?${new URLSearchParams(fields)}`, { headers: { authorization: `Bearer ${token}` } });
+      const body = await answer.json();
+      if (body.status !== "success") throw new Error(body.error ?? body.message);
+      return body.data;
+    };
+    const showTable = (data) => {
+      const rows = data.resultType === "vector" ? data.result : [{ metric: {}, value: data.result }];
+      table.replaceChildren(...rows.slice(0, 500).map((one) => {
+        const row = document.createElement("tr");
+        row.insertCell().textContent = named(one.metric);
+        const cell = row.insertCell();
+        cell.className = "right";
+        cell.textContent = one.value?.[1] ?? "";
+        return row;
+      }));
+      document.getElementById("q-scroll").hidden = !rows.length;
+      told.textContent = rows.length ? `${rows.length} ${form.dataset.textSeries}` : form.dataset.textNone;
+    };
+    const showPlot = (data) => {
+      const lines = data.result.slice(0, 20);
+      place.replaceChildren();
+      place.hidden = !lines.length;
+      if (!lines.length) return;
+      const times = [...new Set(lines.flatMap((one) => one.values.map(([at]) => at)))].sort((a, b) => a - b);
+      const columns = lines.map((one) => { const by = new Map(one.values); return times.map((at) => by.has(at) ? Number(by.get(at)) : null); });
+      const script = document.createElement("script");
+      script.type = "application/json";
+      script.textContent = JSON.stringify({ names: lines.map((one) => named(one.metric)), columns: [times, ...columns], clock: true });
+      place.append(script);
+      plot(place);
+    };
+    const run = async () => {
+      const query = form.elements.q.value.trim();
+      if (!query) return;
+      try {
+        const token = await mint("/console/promql/token", form.dataset.token, { key: document.getElementById("q-key").value });
+        const span = STEPS[form.elements.range.value] ?? 3600, end = Math.floor(Date.now() / 1000);
+        showTable(await ask(token, "query", { query }));
+        showPlot(await ask(token, "query_range", { query, start: end - span, end, step: Math.max(Math.round(span / 240), 15) }));
+        const names = await ask(token, "label/__name__/values", {}).catch(() => []);
+        document.getElementById("q-names").replaceChildren(...names.map((name) => Object.assign(document.createElement("option"), { value: name })));
+      } catch (failure) {
+        told.textContent = failure.message;
+      }
+    };
+    run();
+  };
+
   document.addEventListener("DOMContentLoaded", () => {
     showTimes(document);
     each("[data-plot]", plot);
     each("#playground", playground);
+    each("#try-app", tryApp);
+    each("#promql", promql);
     new MutationObserver(() => showTimes(document)).observe(document.body, { childList: true, subtree: true });
   });
 })();
