@@ -20,9 +20,9 @@ from steelyard.control.feed import Feed
 from steelyard.control.leases import Leases
 from steelyard.control.providers import Stored
 from steelyard.policy.limits import Wish
-from steelyard.store import accounts, changes, day_sums, ledger
+from steelyard.store import accounts, changes, ledger, used_sums
 from steelyard.store.database import Database
-from steelyard.store.migrations import STEPS, migrate
+from steelyard.store.migrations import STEPS, m0012_members, migrate
 from steelyard.store.schema import metadata
 
 
@@ -294,27 +294,48 @@ async def test_calls_are_found_page_by_page(database: Database) -> None:
         assert await ledger.list_calls(connection, "other", failed, before_us=2000, limit=8, reach=10) == ([], None)
 
 
-async def test_days_are_summed_once(database: Database) -> None:
-    """A journal read twice adds nothing to the days' sums, and they are what the receipts make."""
-    day = day_sums.DAY_US
+async def test_usage_is_summed_once(database: Database) -> None:
+    """A journal read twice adds nothing to the sums, and they are what the receipts make."""
+    day = used_sums.DAY_US
     await workspaces.ensure_default(database)
     made = [
-        receipt(n, started_us=day + n if n < 3 else 2 * day, prompt_tokens=10, completion_tokens=n) for n in range(4)
+        receipt(n, started_us=30 * day + n if n < 3 else 31 * day, prompt_tokens=10, completion_tokens=n)
+        for n in range(4)
     ]
     for _ in range(2):
         async with database.write() as connection:
-            await ledger.insert_receipts(connection, made, 3 * day)
+            await ledger.insert_receipts(connection, made, 32 * day)
     async with database.read() as connection:
-        days = await day_sums.sum_by_day(connection, "default", 0, 3 * day)
-        (model,) = await day_sums.sum_by_name(connection, "default", day_sums.MODEL, 0, 3 * day, 10)
-        (key,) = await day_sums.sum_by_name(connection, "default", day_sums.KEY, 2 * day, 3 * day, 10)
-    assert [(one["day_us"], one["calls"], one["completion_tokens"]) for one in days] == [(day, 3, 3), (2 * day, 1, 3)]
+        days = await used_sums.sum_by_day(connection, "default", 0, 40 * day)
+        (model,) = await used_sums.sum_by_model(connection, "default", 0, 40 * day, 10)
+        (january,) = await used_sums.list_keys(connection, "default", 0, 10)
+        (february,) = await used_sums.list_keys(connection, "default", used_sums.month_us(31 * day), 10)
+    assert [(one["day_us"], one["calls"], one["completion_tokens"]) for one in days] == [
+        (30 * day, 3, 3), (31 * day, 1, 3),
+    ]  # fmt: skip
     assert (model["name"], model["calls"], model["prompt_tokens"]) == (made[0].model, 4, 40)
-    assert (key["name"], key["calls"]) == (made[0].key_id, 1)
+    assert (january["name"], january["calls"], february["calls"]) == (made[0].key_id, 3, 1)
     assert await usage.verify(database) == []
     async with database.write() as connection:
-        await connection.execute(text("UPDATE day_sum SET calls = calls + 1 WHERE kind = 'key'"))
-    assert await usage.verify(database) == ["default: the days' sums by key are not what the receipts make"]
+        await connection.execute(text("UPDATE used_sum SET calls = calls + 1 WHERE kind = 'key'"))
+    assert await usage.verify(database) == ["default: the sums by key are not what the receipts make"]
+
+
+async def test_what_was_used_before_is_summed_by_the_upgrade(empty: Database) -> None:
+    """The step that brings the sums adds up the ledger that it finds."""
+    await migrate(empty)
+    await workspaces.ensure_default(empty)
+    made = [receipt(n, started_us=n * 12 * used_sums.DAY_US, key_id=f"k{n % 2}") for n in range(6)]
+    async with empty.write() as connection:
+        await ledger.insert_receipts(connection, made, 9)
+        await connection.execute(text("DELETE FROM used_sum"))
+    assert await usage.verify(empty) != []
+    async with empty.write() as connection:
+        await connection.run_sync(m0012_members.fill_sums)
+    assert await usage.verify(empty) == []
+    async with empty.read() as connection:
+        found = await used_sums.list_keys(connection, "default", 0, 10)
+    assert {(one["name"], one["calls"]) for one in found} == {("k0", 2), ("k1", 1)}
 
 
 async def test_keys_page_by_page(database: Database) -> None:

@@ -10,10 +10,10 @@ import msgspec
 from steelyard.base.clock import MICROS, now_us
 from steelyard.base.errors import fault
 from steelyard.canon.receipt import FAILED
-from steelyard.store import accounts, day_sums, keys, ledger, workspaces
+from steelyard.store import accounts, keys, ledger, used_sums, workspaces
 from steelyard.store.database import AsyncConnection, Database
-from steelyard.store.day_sums import DAY_US, KEY, MODEL
 from steelyard.store.ledger import CallFilter
+from steelyard.store.used_sums import DAY_US
 
 
 async def get_usage(
@@ -171,7 +171,7 @@ async def verify(database: Database) -> list[str]:
             if one.free_tokens_granted - one.free_tokens_left != used.get(one.name, 0)
         ]
         problems += await _check_accounts(connection)
-        problems += await _check_day_sums(connection, by_workspace)
+        problems += await _check_sums(connection, by_workspace)
     return problems
 
 
@@ -185,37 +185,46 @@ async def _check_accounts(connection: AsyncConnection) -> list[str]:
     ]
 
 
-async def _check_day_sums(connection: AsyncConnection, by_workspace: list[dict[str, Any]]) -> list[str]:
-    """What was summed by day, by model and by key, is what the receipts make."""
-    receipts = {(row["workspace"], row["currency"]): tuple(row[name] for name in day_sums.SUMS) for row in by_workspace}
+async def _check_sums(connection: AsyncConnection, by_workspace: list[dict[str, Any]]) -> list[str]:
+    """What was summed by model and by key is what the receipts make."""
+    receipts = {
+        (row["workspace"], row["currency"]): tuple(row[name] for name in used_sums.SUMS) for row in by_workspace
+    }
     problems = []
-    for kind in (day_sums.MODEL, day_sums.KEY):
-        summed = await day_sums.sum_all(connection, kind)
+    for kind in (used_sums.MODEL, used_sums.KEY):
+        summed = await used_sums.sum_all(connection, kind)
         problems += [
-            f"{workspace}: the days' sums by {kind} are not what the receipts make"
+            f"{workspace}: the sums by {kind} are not what the receipts make"
             for workspace, currency in sorted(receipts | summed)
             if receipts.get((workspace, currency)) != summed.get((workspace, currency))
         ]
     return problems
 
 
-async def list_used(
-    database: Database, workspace: str, kind: str, since_us: int, until_us: int, limit: int = 50
+async def list_models(
+    database: Database, workspace: str, since_us: int, until_us: int, limit: int = 50
 ) -> list[dict[str, Any]]:
-    """Sums by model or key over days, the most tokens first; a key's with what it is called, as `title`."""
+    """Sums by model over days, the most tokens first."""
     async with database.read() as connection:
-        rows = await day_sums.sum_by_name(connection, workspace, kind, since_us, until_us, limit)
-        names = await keys.find_names(connection, [row["name"] for row in rows]) if kind == KEY else {}
+        return await used_sums.sum_by_model(connection, workspace, since_us, until_us, limit)
+
+
+async def list_keys(database: Database, workspace: str, at_us: int, limit: int = 50) -> list[dict[str, Any]]:
+    """The keys that used the most in a time's month, with what they are called, as `title`."""
+    month = used_sums.month_us(at_us - at_us % DAY_US)
+    async with database.read() as connection:
+        rows = await used_sums.list_keys(connection, workspace, month, limit)
+        names = await keys.find_names(connection, [row["name"] for row in rows])
     return [{**row, "title": names.get(row["name"], row["name"])} for row in rows]
 
 
 async def list_days(database: Database, workspace: str, since_us: int, until_us: int) -> list[dict[str, Any]]:
     """Sums by day and model, oldest first."""
     async with database.read() as connection:
-        return await day_sums.sum_by_day(connection, workspace, since_us, until_us)
+        return await used_sums.sum_by_day(connection, workspace, since_us, until_us)
 
 
-_DAY_SUMS = ("day", "model", "currency", *day_sums.SUMS)
+_DAY_SUMS = ("day", "model", "currency", *used_sums.SUMS)
 
 
 def days_as_csv(rows: list[dict[str, Any]]) -> str:
@@ -227,12 +236,12 @@ def days_as_csv(rows: list[dict[str, Any]]) -> str:
         day = datetime.fromtimestamp(row["day_us"] / MICROS, UTC).date().isoformat()
         # a name that a spreadsheet would take for a formula is shown as a text
         name = f"'{row['name']}" if row["name"][:1] in tuple("=+-@") else row["name"]
-        writer.writerow([day, name, row["currency"], *(row[name] for name in day_sums.SUMS)])
+        writer.writerow([day, name, row["currency"], *(row[name] for name in used_sums.SUMS)])
     return text.getvalue()
 
 
 #: Calls looked at for a page of them.
-REACH = 10_000
+REACH = 4_000
 
 
 async def list_calls(
@@ -245,6 +254,6 @@ async def list_calls(
 
 
 __all__ = [
-    "DAY_US", "KEY", "MODEL", "CallFilter", "as_csv", "days_as_csv", "get_receipt", "get_usage", "list_calls", "list_days", "list_used",
+    "DAY_US", "CallFilter", "as_csv", "days_as_csv", "get_receipt", "get_usage", "list_calls", "list_days", "list_keys", "list_models",
     "verify",
 ]  # fmt: skip

@@ -119,7 +119,7 @@ async def list_keys(connection: AsyncConnection, workspace: str | None) -> list[
 async def list_page(
     connection: AsyncConnection, workspace: str, *, text: str, before: tuple[int, str] | None, limit: int
 ) -> list[KeyRecord]:
-    """Keys of a workspace whose name, id or shown end has the text, newest first, from before a place on."""
+    """Keys of a workspace whose name has the text, or whose id it is, newest first, from before a place on."""
     query = (
         select(api_key)
         .where(api_key.c.workspace == workspace)
@@ -127,8 +127,7 @@ async def list_page(
         .limit(limit)
     )
     if text:
-        columns = (api_key.c.name, api_key.c.id, api_key.c.masked)
-        query = query.where(or_(*(column.contains(text, autoescape=True) for column in columns)))
+        query = query.where(or_(api_key.c.name.contains(text, autoescape=True), api_key.c.id == text))
     if before is not None:
         query = query.where(tuple_(api_key.c.created_us, api_key.c.id) < before)
     return [_record(row) for row in await connection.execute(query)]

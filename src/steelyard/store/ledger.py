@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from steelyard.canon.limits import TOKENS
 from steelyard.canon.receipt import Receipt
 from steelyard.policy.limits import FREE, REQUESTS, unit_of
-from steelyard.store import accounts, day_sums, workspaces
+from steelyard.store import accounts, used_sums, workspaces
 from steelyard.store.schema import receipt
 
 DAY_US = 86_400 * 1_000_000
@@ -49,7 +49,7 @@ async def insert_receipts(
     await _insert(connection, rows)
     await _settle_accounts(connection, list(fresh.values()), rows, owner)
     settled = [(one, row[_FREE], row[_CHARGED]) for one, row in zip(fresh.values(), rows, strict=True)]
-    await day_sums.add(connection, settled)
+    await used_sums.add(connection, settled)
     for name, tokens in free_left.items():
         if tokens != before[name]:
             await workspaces.set_free_tokens_left(connection, name, tokens)
@@ -170,11 +170,12 @@ async def list_calls(
     Args:
         reach: how many calls are looked at for them at most, so that a rare kind costs no more than a common one.
     """
+    is_any = wanted == CallFilter()
     newest = (
         select(receipt)
         .where(receipt.c.workspace == workspace, receipt.c.started_us < before_us)
         .order_by(receipt.c.started_us.desc())
-        .limit(reach)
+        .limit(limit if is_any else reach)
         .subquery()
     )
     where: list[ColumnElement[bool]] = []
@@ -188,6 +189,8 @@ async def list_calls(
     rows = [dict(row._mapping) for row in await connection.execute(query)]
     if len(rows) == limit:
         return rows, rows[-1]["started_us"]
+    if is_any:
+        return rows, None
     oldest, count = (await connection.execute(select(func.min(newest.c.started_us), func.count()))).one()
     return rows, oldest if count == reach else None
 

@@ -106,14 +106,15 @@ receipt = Table(
     Index("ix_receipt_settled_us", "settled_us"),
 )
 
-#: What was used by day (UTC), by model and by key: sums of receipts, added in the transaction that settles them.
-day_sum = Table(
-    "day_sum",
+#: What was used: by model a day, by key a month (UTC). Sums of receipts, added in the transaction that settles them.
+used_sum = Table(
+    "used_sum",
     metadata,
     Column("workspace", Text, primary_key=True),
     #: "model" or "key"
     Column("kind", Text, primary_key=True),
-    Column("day_us", BigInteger, primary_key=True, autoincrement=False),
+    #: when the day or the month began
+    Column("since_us", BigInteger, primary_key=True, autoincrement=False),
     Column("name", Text, primary_key=True),
     Column("currency", Text, primary_key=True),
     Column("calls", BigInteger, nullable=False),
@@ -122,6 +123,9 @@ day_sum = Table(
     Column("completion_tokens", BigInteger, nullable=False),
     Column("free_tokens_used", BigInteger, nullable=False),
     Column("charged_micros", BigInteger, nullable=False),
+    #: both kinds together: who used the most is found by it
+    Column("tokens", BigInteger, nullable=False),
+    Index("ix_used_sum_workspace_kind_since_us_tokens", "workspace", "kind", "since_us", "tokens"),
 )
 
 account = Table(

@@ -1,8 +1,9 @@
 """Members of the console, their sessions, and invitations; what pages of many rows are found by."""
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import BigInteger, Boolean, Column, PrimaryKeyConstraint, Text, UniqueConstraint, text
+from sqlalchemy import BigInteger, Boolean, Column, Connection, PrimaryKeyConstraint, Text, UniqueConstraint, text
 
 if TYPE_CHECKING:
     from alembic.operations import Operations
@@ -39,22 +40,46 @@ def upgrade(op: "Operations") -> None:
     )
     op.create_index("ix_api_key_workspace_created_us_id", "api_key", ["workspace", "created_us", "id"])
     op.create_table(
-        "day_sum",
+        "used_sum",
         *_text("workspace", "kind"),
-        Column("day_us", BigInteger, nullable=False),
+        Column("since_us", BigInteger, nullable=False),
         *_text("name", "currency"),
         *[Column(name, BigInteger, nullable=False) for name in _SUMS],
-        PrimaryKeyConstraint("workspace", "kind", "day_us", "name", "currency", name="pk_day_sum"),
+        PrimaryKeyConstraint("workspace", "kind", "since_us", "name", "currency", name="pk_used_sum"),
     )
-    for kind, name in (("model", "model"), ("key", "key_id")):
-        op.execute(text(_FILL.format(kind=kind, name=name)))
+    columns = ["workspace", "kind", "since_us", "tokens"]
+    op.create_index("ix_used_sum_workspace_kind_since_us_tokens", "used_sum", columns)
+    fill_sums(op.get_bind())
 
 
-_SUMS = ("calls", "failed_calls", "prompt_tokens", "completion_tokens", "free_tokens_used", "charged_micros")
-#: Days are of 86,400,000,000 microseconds in UTC. The places are filled with words of this file alone.
-_FILL = """
-INSERT INTO day_sum (workspace, kind, day_us, name, currency, calls, failed_calls, prompt_tokens, completion_tokens, free_tokens_used, charged_micros)
-SELECT workspace, '{kind}', started_us - started_us % 86400000000, {name}, currency, COUNT(*),
-  SUM(CASE WHEN outcome = 'completed' THEN 0 ELSE 1 END), SUM(prompt_tokens), SUM(completion_tokens), SUM(free_tokens_used), SUM(charged_micros)
-FROM receipt GROUP BY workspace, started_us - started_us % 86400000000, {name}, currency
+_SUMS = (
+    "calls", "failed_calls", "prompt_tokens", "completion_tokens", "free_tokens_used", "charged_micros", "tokens",
+)  # fmt: skip
+_DAY_US = 86_400_000_000
+_BY_DAY = """
+SELECT workspace, started_us - started_us % 86400000000, {name}, currency, COUNT(*),
+  SUM(CASE WHEN outcome = 'completed' THEN 0 ELSE 1 END), SUM(prompt_tokens), SUM(completion_tokens), SUM(free_tokens_used),
+  SUM(charged_micros), SUM(prompt_tokens + completion_tokens)
+FROM receipt GROUP BY 1, 2, 3, 4
 """
+
+
+def fill_sums(connection: Connection) -> None:
+    """Adds up what is in the ledger already."""
+    sums: dict[tuple[str, str, int, str, str], list[int]] = {}
+    for kind, name in (("model", "model"), ("key", "key_id")):
+        for workspace, day_us, who, currency, *amounts in connection.execute(text(_BY_DAY.format(name=name))):
+            since_us = _month_us(int(day_us)) if kind == "key" else int(day_us)
+            total = sums.setdefault((workspace, kind, since_us, who, currency), [0] * len(_SUMS))
+            for place, amount in enumerate(amounts):
+                total[place] += int(amount)
+    names = ("workspace", "kind", "since_us", "name", "currency", *_SUMS)
+    rows = [dict(zip(names, (*key, *total), strict=True)) for key, total in sums.items()]
+    if rows:
+        places = ", ".join(f":{name}" for name in names)
+        connection.execute(text(f"INSERT INTO used_sum ({', '.join(names)}) VALUES ({places})"), rows)  # noqa: S608 - names of its own
+
+
+def _month_us(day_us: int) -> int:
+    first = datetime.fromtimestamp(day_us / 1_000_000, UTC).replace(day=1)
+    return int(first.timestamp()) * 1_000_000

@@ -11,7 +11,7 @@ from steelyard.control.records import Records
 from steelyard.control.tokens import Narrowing
 from steelyard.web.console.visit import Visit
 
-MAX_KEYS = 200
+MAX_KEYS = 100
 TOKEN_S = 60
 
 

@@ -33,7 +33,7 @@ class OverviewRoom:
 
     async def show(self, visit: Visit) -> Response:
         today = now_us() - now_us() % DAY_US
-        used = await usage.list_used(self._records, visit.workspace, usage.MODEL, today, today + DAY_US)
+        used = await usage.list_models(self._records, visit.workspace, today, today + DAY_US)
         rows, _ = await usage.list_calls(self._records, visit.workspace, CallFilter(), limit=LATEST)
         has_key = bool(await keys.list_key_page(self._records, visit.workspace, limit=1))
         has_provider = bool(await self._models.list_providers()) if visit.who.may(OPERATOR) else True

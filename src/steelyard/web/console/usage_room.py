@@ -15,6 +15,7 @@ from steelyard.web.console.visit import Visit
 RANGES = (1, 7, 30, 90)
 #: Lines of a plot; the rest of the models become one.
 LINES = 6
+ROWS = 50
 
 
 class UsageRoom:
@@ -32,14 +33,14 @@ class UsageRoom:
         days = _read_days(visit)
         since_us, until_us = _range(days)
         by_day = await usage.list_days(self._records, visit.workspace, since_us, until_us)
-        by_model = await usage.list_used(self._records, visit.workspace, usage.MODEL, since_us, until_us)
-        by_key = await usage.list_used(self._records, visit.workspace, usage.KEY, since_us, until_us)
+        by_model = _by_model(by_day)
+        by_key = await usage.list_keys(self._records, visit.workspace, now_us())
         return self._pages.render(
             visit,
             "usage.html",
             days=days,
             ranges=RANGES,
-            by_model=by_model,
+            by_model=by_model[:ROWS],
             by_key=by_key,
             totals=_totals(by_model),
             plot=_plot(by_day, [row["name"] for row in by_model], since_us, days, visit.t("usage.others")),
@@ -67,12 +68,25 @@ def _range(days: int) -> tuple[int, int]:
     return end_us - days * DAY_US, end_us
 
 
+_SUMS = ("calls", "failed_calls", "prompt_tokens", "completion_tokens", "free_tokens_used", "charged_micros")
+
+
+def _by_model(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Days added up by model and currency, the most tokens first."""
+    sums: dict[tuple[str, str], dict[str, Any]] = {}
+    for row in rows:
+        total = sums.setdefault((row["name"], row["currency"]), dict.fromkeys(_SUMS, 0))
+        for name in _SUMS:
+            total[name] += row[name]
+    found = [{"name": name, "currency": currency, **total} for (name, currency), total in sums.items()]
+    return sorted(found, key=lambda row: -(row["prompt_tokens"] + row["completion_tokens"]))
+
+
 def _totals(rows: list[dict[str, Any]]) -> dict[str, Any]:
     money: dict[str, int] = {}
     for row in rows:
         money[row["currency"]] = money.get(row["currency"], 0) + row["charged_micros"]
-    names = ("calls", "failed_calls", "prompt_tokens", "completion_tokens", "free_tokens_used")
-    return {**{name: sum(row[name] for row in rows) for name in names}, "money": money}
+    return {**{name: sum(row[name] for row in rows) for name in _SUMS}, "money": money}
 
 
 def _plot(rows: list[dict[str, Any]], models: list[str], since_us: int, days: int, others: str) -> dict[str, Any]:
