@@ -4,25 +4,29 @@ import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from browser import Watched, chromium, open_page
-from installation import ROOT, Installation, Vendor, vendor_config
+from installation import ROOT, VECTORS_ALONE, Installation, Vendor, vendor_config
 from people import PASSWORD, Person, ticket_of
 from steelyard.canon.members import ROLES
 from steelyard.web.console.nav import NAV, SETTINGS_NAV
 
 AXE = ROOT / "tests/clients/node/node_modules/axe-core/axe.min.js"
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>{{7*7}}'\""
+#: In place of services that a list of acts has no need of.
+HOLLOW = SimpleNamespace(bases=None, documents=None, retriever=None)
 CONSOLE = "\n[console]\ndevelopment = true\n"
 
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory, vendor: Vendor) -> Iterator[Installation]:
-    with Installation(tmp_path_factory.mktemp("console"), vendor_config(vendor) + CONSOLE) as installation:
+    config = vendor_config(vendor, CONSOLE, engines=VECTORS_ALONE)
+    with Installation(tmp_path_factory.mktemp("console"), config) as installation:
         installation.cli("activate")
         yield installation
 
@@ -49,6 +53,8 @@ def pages(house: Installation, owner: Person) -> list[str]:
     owner.post("/console/apps", name=HOSTILE, model="priced", instructions=HOSTILE, tools="calculator")
     app = re.findall(r'href="(/console/apps/[^"/]+)"', owner.get("/console/apps").text)[-1]
     owner.post(f"{app}/publish")
+    owner.post("/console/knowledge", name=HOSTILE)
+    base = re.findall(r'href="(/console/knowledge/[^"/]+)"', owner.get("/console/knowledge").text)[0]
     body = {"model": "local/poster", "input": {"prompt": HOSTILE}}
     headers = {"authorization": f"Bearer {key['key']}", "x-dashscope-async": "enable"}
     path = "/api/v1/services/aigc/text2image/image-synthesis"
@@ -60,7 +66,7 @@ def pages(house: Installation, owner: Person) -> list[str]:
         "/console/activate", "/console/models/priced", "/console/providers/new", "/console/providers/new?vendor=deepseek",
         "/console/settings/keys/new", f"/console/settings/keys/{key['id']}", "/console/settings/workspaces/default",
         f"/console/requests/{found[1]}", "/console/requests?model=nothing", "/console/_parts",
-        app, "/console/apps/new", "/console/plugins/calculator", "/console/plugins/new", f"/console/tasks/{task}",
+        base, f"{base}/chunks", app, "/console/apps/new", "/console/plugins/calculator", "/console/plugins/new", f"/console/tasks/{task}",
         "/console/promql?q=up",
     ]  # fmt: skip
 
@@ -195,7 +201,7 @@ def test_roles(house: Installation, owner: Person) -> None:
     from steelyard.web.console.console import Console, ConsoleRules
 
     rules = ConsoleRules("closed", "developer", True, 1, "http://x")
-    acts = Console(None, None, None, None, None, AppServices(None, None, None), b"k" * 32, rules).acts  # type: ignore[arg-type]
+    acts = Console(None, None, None, None, None, HOLLOW, AppServices(None, None, None), b"k" * 32, rules).acts  # type: ignore[arg-type]
     people = {role: owner.invite(role) if role != "owner" else Person(house).found("matrix") for role in ROLES}
     tokens = {role: person.token() for role, person in people.items()}
     tried = 0
@@ -223,7 +229,7 @@ def test_a_viewer_changes_nothing(house: Installation, owner: Person) -> None:
 
     rules = ConsoleRules("closed", "developer", False, 1, "http://x")
     own = {"/console/sign-out", "/console/workspace", "/console/settings/account"}
-    for act in Console(None, None, None, None, None, AppServices(None, None, None), b"k" * 32, rules).acts:  # type: ignore[arg-type]
+    for act in Console(None, None, None, None, None, HOLLOW, AppServices(None, None, None), b"k" * 32, rules).acts:  # type: ignore[arg-type]
         if act.method != "GET" and act.role == VIEWER:
             assert act.path in own, act.path
 
@@ -427,6 +433,39 @@ def test_apps_and_plugins(house: Installation, owner: Person, browser: Browser) 
     page.get_by_role("button", name="Try it").first.click()
     expect(page.locator(".notice.bad")).to_contain_text("JSON")
     assert [one for one in watched.problems if "400" not in one] == []
+
+
+def test_knowledge(house: Installation, owner: Person, browser: Browser) -> None:
+    """A file is uploaded and taken in, a question finds it, a chunk is corrected, and the correction is found."""
+    house.create_key(name="reader")
+    watched = open_page(browser, house.origin, locale="en-US")
+    page = sign_in(watched)
+    watched.goto("/console/knowledge")
+    page.fill("#f-name", HOSTILE)
+    page.get_by_role("button", name="Make a knowledge base").click()
+    expect(page.locator("h1")).to_contain_text("<script>")
+    home = page.url.split("?")[0].removeprefix(house.origin)
+    text = "The caretaker of the tower feeds the owls at nine in the evening."
+    name = "<script>alert(1)</script>.txt"
+    page.set_input_files("#u-files", [{"name": name, "mimeType": "text/plain", "buffer": text.encode()}])
+    page.get_by_role("button", name="Upload and take in").click()
+    expect(page.locator(".notice.good")).to_contain_text("taken in", timeout=20_000)
+    expect(page.locator("#documents")).to_contain_text("FINISH", timeout=60_000)
+    page.fill("#f-query", "When are the owls fed?")
+    page.get_by_role("button", name="Search").click()
+    expect(page.locator("article pre").first).to_contain_text("nine in the evening", timeout=20_000)
+    watched.goto(f"{home}/chunks")
+    page.locator("article textarea").fill("The caretaker of the tower feeds the owls at midnight.")
+    page.get_by_role("button", name="Change").click()
+    expect(page.locator(".notice.good")).to_be_visible(timeout=20_000)
+    watched.goto(home)
+    page.fill("#f-query", "When are the owls fed?")
+    page.get_by_role("button", name="Search").click()
+    expect(page.locator("article pre").first).to_contain_text("midnight", timeout=20_000)
+    for path in ("/console/knowledge", home, f"{home}/chunks"):
+        watched.goto(path)
+        assert page.locator("main img, main script").count() == 0, path
+    assert watched.problems == []
 
 
 def test_promql(house: Installation, owner: Person, browser: Browser) -> None:

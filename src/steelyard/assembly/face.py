@@ -139,7 +139,15 @@ class Face:
             public_url=settings.public_url,
         )
         return Console(
-            self._database, self.models, self._members, self._desk, library, self._app_services, self._master_key, rules
+            self._database,
+            self.models,
+            self._members,
+            self._desk,
+            library,
+            self._knowledge,
+            self._app_services,
+            self._master_key,
+            rules,
         )
 
     async def _measure(self) -> dict[str, Reading]:

@@ -1,7 +1,7 @@
 """The console's rooms under one roof."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -13,6 +13,9 @@ from steelyard.control.members import Members
 from steelyard.control.model_book import ModelBook
 from steelyard.control.records import Records
 from steelyard.control.tickets import Tickets
+from steelyard.knowledge.bases import Bases
+from steelyard.knowledge.documents import Documents
+from steelyard.knowledge.retrieval import Retriever
 from steelyard.tasks.desk import Desk
 from steelyard.tasks.library import Library
 from steelyard.web.console.apps_room import AppServices, AppsRoom, PluginsRoom
@@ -20,6 +23,7 @@ from steelyard.web.console.assets import Assets
 from steelyard.web.console.callers import Callers
 from steelyard.web.console.entrance import Entrance
 from steelyard.web.console.keys_room import KeysRoom
+from steelyard.web.console.knowledge_room import KnowledgeRoom
 from steelyard.web.console.members_room import MembersRoom
 from steelyard.web.console.models_room import ModelsRoom
 from steelyard.web.console.overview_room import OverviewRoom
@@ -48,6 +52,14 @@ class ConsoleRules:
     public_url: str
 
 
+class KnowledgeServices(Protocol):
+    """What knowledge bases are worked on by."""
+
+    bases: Bases
+    documents: Documents
+    retriever: Retriever
+
+
 class Console:
     """Every page of the console."""
 
@@ -58,6 +70,7 @@ class Console:
         members: Members,
         desk: Desk,
         library: Library,
+        knowledge: KnowledgeServices,
         apps: AppServices,
         master_key: bytes,
         rules: ConsoleRules,
@@ -83,6 +96,7 @@ class Console:
             RequestsRoom(records, pages),
             UsageRoom(records, pages),
             TasksRoom(desk, library, pages),
+            KnowledgeRoom(knowledge.bases, knowledge.documents, knowledge.retriever, callers, pages),
             AppsRoom(apps, models, callers, pages, url),
             PluginsRoom(apps, pages),
             PromqlRoom(callers, pages),

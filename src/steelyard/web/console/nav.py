@@ -27,6 +27,7 @@ NAV = (
     Place("/console/usage", "nav.usage"),
     Place("/console/tasks", "nav.tasks"),
     Place("/console/files", "nav.files"),
+    Place("/console/knowledge", "nav.knowledge"),
     Place("/console/apps", "nav.apps"),
     Place("/console/plugins", "nav.plugins"),
     Place("/console/promql", "nav.promql", DEVELOPER),

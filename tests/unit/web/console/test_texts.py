@@ -21,6 +21,7 @@ BUILT = {
     "overview.go_": ("activate", "key", "call", "provider"),
     "models.origin_": ("file", "set", "provider", "embedded"),
     "providers.from_": ("file", "stored"),
+    "knowledge.mode_": ("hybrid", "text", "vectors"),
     "plugins.of_": ("workspace", "builtin", "operator"),
     "promql.example_": ("calls", "tokens", "slow", "failed"),
     "requests.outcome_": ("broken", "abandoned", "failed"),
