@@ -87,6 +87,8 @@ async def test_an_owner_stays(database: Database) -> None:
     await refused("last_owner", people.change(owner.id, is_disabled=True, actor=owner))
     await refused("last_owner", people.remove(owner.id, actor=owner))
     assert [one.role for one in await people.list_all()] == [OWNER]
+    narrowed = await people.change(owner.id, workspaces=("team",), actor=owner)
+    assert narrowed.is_everywhere
     other = (await people.join("bob", PASSWORD, OWNER)).member
     await people.remove(owner.id, actor=other)
     assert [one.login for one in await people.list_all()] == ["bob"]

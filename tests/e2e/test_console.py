@@ -246,6 +246,13 @@ def test_workspaces_stay_apart(house: Installation, owner: Person) -> None:
     assert member.get("/console/settings/workspaces/default").status_code == 403
     assert member.post("/console/settings/workspaces/default/limits", rpm="1").status_code == 403
     assert member.post("/console/settings/workspaces", name="another").status_code == 403
+    for path in ("/console/providers", "/console/providers/new", "/console/settings/audit"):
+        assert member.get(path).status_code == 403, path
+        assert f'href="{path}"' not in member.get("/console/").text
+    assert member.post("/console/providers/fake/remove").status_code == 403
+    assert member.post("/console/settings/keys", name="mine", kind="admin").status_code == 403
+    admin = house.create_key("--kind", "admin", "--workspace", "apart", name="admin-of-apart")
+    assert member.post(f"/console/settings/keys/{admin['id']}/rotate").status_code == 403
     assert "of-default" not in member.get("/console/playground").text
     assert member.post("/console/playground/token", key=key["id"], model="priced").status_code == 404
 

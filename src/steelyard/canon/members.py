@@ -25,6 +25,11 @@ class Member(msgspec.Struct, frozen=True):
         """Whether they may do what takes at least this role."""
         return ROLES.index(self.role) >= ROLES.index(role)
 
+    @property
+    def is_everywhere(self) -> bool:
+        """Whether the whole installation is theirs to see, and not some workspaces alone."""
+        return not self.workspaces
+
     def sees(self, workspace: str) -> bool:
         """Whether a workspace's affairs are theirs."""
         return not self.workspaces or workspace in self.workspaces

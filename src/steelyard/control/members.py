@@ -75,7 +75,9 @@ class Members:
         """The secret of an invitation."""
         _check_role(role)
         secret, now = secrets.token_urlsafe(24), now_us()
-        one = Invitation(digest(secret), role, workspaces, actor.id, now + INVITATION_S * MICROS)
+        one = Invitation(
+            digest(secret), role, () if role == OWNER else workspaces, actor.id, now + INVITATION_S * MICROS
+        )
         async with self._database.write() as connection:
             await members.insert_invitation(connection, one)
             await audit.append(
@@ -219,6 +221,9 @@ class Members:
                 workspaces=one.workspaces if workspaces is None else workspaces,
                 is_disabled=one.is_disabled if is_disabled is None else is_disabled,
             )
+            if changed.role == OWNER:
+                # members are the whole installation's: an owner of some workspaces alone could not manage them
+                changed = msgspec.structs.replace(changed, workspaces=())
             await members.change_member(connection, changed)
             if changed.is_disabled:
                 await members.end_sessions(connection, one.id)

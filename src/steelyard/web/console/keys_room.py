@@ -145,7 +145,7 @@ class KeysRoom:
         record = await keys.get_key(self._records, key_id)
         if not visit.who.sees(record.grant.workspace):
             raise fault("resource_not_found", detail=f" There is no key {key_id!r}.")
-        if for_change and record.grant.kind != keys.API and not visit.who.may(OPERATOR):
+        if for_change and record.grant.kind != keys.API and keys.ADMIN not in _kinds(visit):
             raise fault("role_too_low", role=OPERATOR)
         return record
 
@@ -160,8 +160,8 @@ class KeysRoom:
 
 
 def _kinds(visit: Visit) -> tuple[str, ...]:
-    """What kinds of key a member may make; access keys are made by the command line, which seals their secrets."""
-    return (keys.API, keys.ADMIN) if visit.who.may(OPERATOR) else (keys.API,)
+    """What kinds of key a member may make: an admin key opens the whole installation. Access keys are made by the command line."""
+    return (keys.API, keys.ADMIN) if visit.who.may(OPERATOR) and visit.who.is_everywhere else (keys.API,)
 
 
 def _read_limits(form: Form) -> Limits:

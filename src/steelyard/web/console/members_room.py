@@ -23,11 +23,11 @@ class MembersRoom:
         self._pages = pages
         self._base_url = base_url
         self.acts = (
-            Act("GET", HOME, self.list_members, OWNER),
-            Act("POST", f"{HOME}/invite", self.invite, OWNER),
-            Act("POST", f"{HOME}/{{member_id}}/change", self.change, OWNER),
-            Act("POST", f"{HOME}/{{member_id}}/remove", self.remove, OWNER),
-            Act("GET", "/console/settings/audit", self.audit, OPERATOR),
+            Act("GET", HOME, self.list_members, OWNER, is_everywhere=True),
+            Act("POST", f"{HOME}/invite", self.invite, OWNER, is_everywhere=True),
+            Act("POST", f"{HOME}/{{member_id}}/change", self.change, OWNER, is_everywhere=True),
+            Act("POST", f"{HOME}/{{member_id}}/remove", self.remove, OWNER, is_everywhere=True),
+            Act("GET", "/console/settings/audit", self.audit, OPERATOR, is_everywhere=True),
         )
 
     async def list_members(self, visit: Visit) -> Response:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from steelyard.canon.members import DEVELOPER, OPERATOR, OWNER, VIEWER
+from steelyard.canon.members import DEVELOPER, OPERATOR, OWNER, VIEWER, Member
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,6 +13,11 @@ class Place:
     #: The entry's text in the catalogue.
     text: str
     role: str = VIEWER
+    is_everywhere: bool = False
+
+    def is_open_to(self, member: Member) -> bool:
+        """Whether a member finds it in the bar."""
+        return member.may(self.role) and (member.is_everywhere or not self.is_everywhere)
 
     def is_at(self, path: str) -> bool:
         """Whether a page is this one or below it."""
@@ -31,12 +36,12 @@ NAV = (
     Place("/console/apps", "nav.apps"),
     Place("/console/plugins", "nav.plugins"),
     Place("/console/promql", "nav.promql", DEVELOPER),
-    Place("/console/providers", "nav.providers", OPERATOR),
+    Place("/console/providers", "nav.providers", OPERATOR, is_everywhere=True),
 )
 SETTINGS_NAV = (
     Place("/console/settings/keys", "nav.keys"),
     Place("/console/settings/workspaces", "nav.workspaces", OPERATOR),
-    Place("/console/settings/members", "nav.members", OWNER),
-    Place("/console/settings/audit", "nav.audit", OPERATOR),
+    Place("/console/settings/members", "nav.members", OWNER, is_everywhere=True),
+    Place("/console/settings/audit", "nav.audit", OPERATOR, is_everywhere=True),
     Place("/console/settings/account", "nav.account"),
 )

@@ -36,7 +36,9 @@ class OverviewRoom:
         used = await usage.list_models(self._records, visit.workspace, today, today + DAY_US)
         rows, _ = await usage.list_calls(self._records, visit.workspace, CallFilter(), limit=LATEST)
         has_key = bool(await keys.list_key_page(self._records, visit.workspace, limit=1))
-        has_provider = bool(await self._models.list_providers()) if visit.who.may(OPERATOR) else True
+        has_provider = (
+            bool(await self._models.list_providers()) if visit.who.may(OPERATOR) and visit.who.is_everywhere else True
+        )
         return self._pages.render(
             visit,
             "overview.html",

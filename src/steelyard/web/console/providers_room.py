@@ -30,12 +30,12 @@ class ProvidersRoom:
         #: by a random name: whose it is, since when it waits, the wish, what it would bring
         self._waiting: OrderedDict[str, tuple[str, float, ProviderWish, Preview]] = OrderedDict()
         self.acts = (
-            Act("GET", HOME, self.list_providers, OPERATOR),
-            Act("GET", f"{HOME}/new", self.form, OPERATOR),
-            Act("POST", f"{HOME}/preview", self.preview, OPERATOR),
-            Act("POST", HOME, self.add, OPERATOR),
-            Act("POST", f"{HOME}/{{name}}/test", self.test, OPERATOR),
-            Act("POST", f"{HOME}/{{name}}/remove", self.remove, OPERATOR),
+            Act("GET", HOME, self.list_providers, OPERATOR, is_everywhere=True),
+            Act("GET", f"{HOME}/new", self.form, OPERATOR, is_everywhere=True),
+            Act("POST", f"{HOME}/preview", self.preview, OPERATOR, is_everywhere=True),
+            Act("POST", HOME, self.add, OPERATOR, is_everywhere=True),
+            Act("POST", f"{HOME}/{{name}}/test", self.test, OPERATOR, is_everywhere=True),
+            Act("POST", f"{HOME}/{{name}}/remove", self.remove, OPERATOR, is_everywhere=True),
         )
 
     async def list_providers(self, visit: Visit) -> Response:

@@ -40,6 +40,8 @@ class Act:
     path: str
     handler: Handler
     role: str | None = VIEWER
+    #: Whether it concerns the whole installation: whoever was given some workspaces alone is refused.
+    is_everywhere: bool = False
 
 
 class Room(Protocol):
@@ -87,6 +89,8 @@ class Reception:
                 raise fault("sign_in_needed")
             if not member.may(act.role):
                 raise fault("role_too_low", role=act.role)
+            if act.is_everywhere and not member.is_everywhere:
+                raise fault("workspace_not_seen")
         if act.method not in SAFE:
             check_origin(request)
             visit = replace(visit, form=read_form(await request.body()))

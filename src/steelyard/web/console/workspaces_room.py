@@ -23,7 +23,7 @@ class WorkspacesRoom:
         self._pages = pages
         self.acts = (
             Act("GET", HOME, self.list_workspaces, OPERATOR),
-            Act("POST", HOME, self.create, OPERATOR),
+            Act("POST", HOME, self.create, OPERATOR, is_everywhere=True),
             Act("GET", f"{HOME}/{{name}}", self.show, OPERATOR),
             Act("POST", f"{HOME}/{{name}}/limits", self.limit, OPERATOR),
         )
@@ -32,9 +32,6 @@ class WorkspacesRoom:
         return self._pages.render(visit, "workspaces.html")
 
     async def create(self, visit: Visit) -> Response:
-        if visit.who.workspaces:
-            # whoever sees some alone would not see the new one
-            raise fault("workspace_not_seen")
         try:
             await workspaces.create_workspace(self._records, visit.form.get("name"), actor=visit.who.id)
         except Fault as failure:
