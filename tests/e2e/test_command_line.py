@@ -100,3 +100,23 @@ def test_models_and_chat_commands(served: Served) -> None:
     assert refused.returncode == 1
     assert "does not exist" in refused.stderr
     assert json.loads(cli("models", "show", "--json").stdout)["licence"] == "Apache-2.0"
+
+
+def test_the_hub(make_installation: Any) -> None:
+    """Found, shown and compared with no server running; what is not there is said in a sentence."""
+    cli = make_installation().cli
+    found = json.loads(cli("hub", "search", "阿里云百炼 开放平台 API", "--json").stdout)
+    assert found[0]["name"] == "dashscope"
+    assert found[0]["base_urls"]["beijing"].startswith("https://dashscope.")
+    assert "qwen-image" in cli("hub", "search", "text to image").stdout
+    shown = json.loads(cli("hub", "show", "qwen-plus", "--json").stdout)
+    assert shown["offers"][0]["price"]["input_micros"] == 800_000
+    assert shown["alternatives"]
+    assert "百炼" in cli("hub", "show", "dashscope").stdout
+    table = cli("hub", "compare", "qwen-plus", "qwen-turbo").stdout
+    assert "1,000,000" in table
+    assert "CNY" in table
+    for words in (("hub", "show", "nothing"), ("hub", "compare", "qwen-plus"), ("hub", "search", "zzzz")):
+        done = cli(*words, check=False)
+        assert done.returncode == 1
+        assert "hub" in done.stderr

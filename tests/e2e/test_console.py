@@ -66,7 +66,8 @@ def pages(house: Installation, owner: Person) -> list[str]:
         "/console/activate", "/console/models/priced", "/console/providers/new", "/console/providers/new?vendor=deepseek",
         "/console/settings/keys/new", f"/console/settings/keys/{key['id']}", "/console/settings/workspaces/default",
         f"/console/requests/{found[1]}", "/console/requests?model=nothing", "/console/_parts",
-        base, f"{base}/chunks", app, "/console/apps/new", "/console/plugins/calculator", "/console/plugins/new", f"/console/tasks/{task}",
+        "/hub/?q=qwen", "/hub/providers/dashscope", "/hub/models/qwen-plus", "/hub/compare?model=qwen-plus&model=qwen-turbo",
+        "/hub/?q=nothing+like+it", base, f"{base}/chunks", app, "/console/apps/new", "/console/plugins/calculator", "/console/plugins/new", f"/console/tasks/{task}",
         "/console/promql?q=up",
     ]  # fmt: skip
 
@@ -398,7 +399,8 @@ def test_tasks_and_files(house: Installation, owner: Person, pages: list[str], b
     watched.goto(next(one for one in pages if one.startswith("/console/tasks/")))
     picture = page.locator(".results img").first
     expect(picture).to_be_visible()
-    assert picture.evaluate("one => one.complete && one.naturalWidth > 100")
+    expect(picture).to_have_js_property("complete", True, timeout=15_000)
+    assert picture.evaluate("one => one.naturalWidth") > 100
     link = page.locator(".results a").first.get_attribute("href")
     assert httpx.get(house.origin + str(link)).status_code == 200
     watched.goto("/console/files")
@@ -509,6 +511,30 @@ def test_hostile_content_is_text(house: Installation, owner: Person, browser: Br
         assert "49" not in page.locator("h1").inner_text(), path
     assert seen >= 2
     assert dialogs == []
+    assert watched.problems == []
+
+
+def test_the_hub(house: Installation, owner: Person, browser: Browser) -> None:
+    """What people call it finds it; models are compared; a provider's page leads to adding it."""
+    watched = open_page(browser, house.origin, locale="zh-CN")
+    page = sign_in(watched)
+    page.get_by_role("link", name="API 广场").click()
+    page.get_by_placeholder("阿里云百炼").fill("阿里云百炼 开放平台 API")
+    page.get_by_role("button", name="查找").click()
+    page.locator(".tiles a").first.click()
+    expect(page.locator("h1")).to_contain_text("阿里云百炼")
+    expect(page.locator("main")).to_contain_text("https://dashscope.aliyuncs.com/compatible-mode/v1")
+    expect(page.get_by_role("link", name="接入服务商")).to_have_attribute(
+        "href", "/console/providers/new?vendor=dashscope"
+    )
+    watched.goto("/hub/?q=便宜的中文长文本模型")
+    for place in (0, 1):
+        page.locator("tbody input").nth(place).check()
+    page.get_by_role("button", name="对比").click()
+    expect(page.locator("thead th")).to_have_count(3)
+    expect(page.locator("main")).to_contain_text("1,000,000")
+    with httpx.Client(base_url=house.origin) as stranger:
+        assert stranger.get("/hub/").headers["location"] == "/console/sign-in?next=/hub/"
     assert watched.problems == []
 
 

@@ -25,6 +25,7 @@ COMMANDS: dict[str, str] = {
     "speech": "steelyard.cli.speech:app",
     "files": "steelyard.cli.files:app",
     "kb": "steelyard.cli.kb:app",
+    "hub": "steelyard.cli.hub:app",
     "apps": "steelyard.cli.apps:app",
     "plugins": "steelyard.cli.plugins:app",
     "tasks": "steelyard.cli.tasks:app",

@@ -51,8 +51,8 @@ SIGNED_PREFIXES = ("/o/", "/api/v1/uploads/form", "/leases/")
 PUBLIC_PATHS = ("/healthz", "/readyz", "/errors")
 PUBLIC_PREFIXES = ("/errors/", "/static/", *SIGNED_PREFIXES)
 #: What the face answers, and who may ask: its console checks its own session.
-FACE_PREFIXES = ("/control/v1/", "/metrics", "/errors", "/console", "/static/")
-SESSION_PREFIXES = ("/console",)
+FACE_PREFIXES = ("/control/v1/", "/metrics", "/errors", "/console", "/hub", "/static/")
+SESSION_PREFIXES = ("/console", "/hub")
 #: Paths that an api key may use too, for its own workspace; the face narrows the answer.
 OWN_WORKSPACE_PREFIXES = ("/control/v1/usage", "/control/v1/requests/")
 #: Of these too, where the key is good for the operation.

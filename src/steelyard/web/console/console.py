@@ -22,6 +22,7 @@ from steelyard.web.console.apps_room import AppServices, AppsRoom, PluginsRoom
 from steelyard.web.console.assets import Assets
 from steelyard.web.console.callers import Callers
 from steelyard.web.console.entrance import Entrance
+from steelyard.web.console.hub_room import HubRoom
 from steelyard.web.console.keys_room import KeysRoom
 from steelyard.web.console.knowledge_room import KnowledgeRoom
 from steelyard.web.console.members_room import MembersRoom
@@ -91,6 +92,7 @@ class Console:
                 is_secure=url.startswith("https://"),
             ),
             OverviewRoom(records, models, pages, rules.free_tokens, url),
+            HubRoom(models, pages),
             ModelsRoom(models, pages),
             Playground(models, callers, pages, url),
             RequestsRoom(records, pages),
@@ -117,6 +119,7 @@ class Console:
         return [
             Route("/", _front),
             Route("/console", _front),
+            Route("/hub", _to_hub),
             *self._assets.routes(),
             *(self._reception.route(act) for act in self.acts),
         ]
@@ -125,3 +128,7 @@ class Console:
 async def _front(_: Request) -> Response:
     """The root says where to go; it shows nothing of the installation."""
     return RedirectResponse("/console/", status_code=302)
+
+
+async def _to_hub(_: Request) -> Response:
+    return RedirectResponse("/hub/", status_code=302)

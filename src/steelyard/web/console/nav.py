@@ -21,11 +21,12 @@ class Place:
 
     def is_at(self, path: str) -> bool:
         """Whether a page is this one or below it."""
-        return path == self.path or (self.path != "/console/" and path.startswith(self.path + "/"))
+        return path == self.path or (self.path != "/console/" and path.startswith(self.path.rstrip("/") + "/"))
 
 
 NAV = (
     Place("/console/", "nav.overview"),
+    Place("/hub/", "nav.hub"),
     Place("/console/models", "nav.models"),
     Place("/console/playground", "nav.playground", DEVELOPER),
     Place("/console/requests", "nav.requests"),

@@ -21,6 +21,7 @@ BUILT = {
     "overview.go_": ("activate", "key", "call", "provider"),
     "models.origin_": ("file", "set", "provider", "embedded"),
     "providers.from_": ("file", "stored"),
+    "hub.modality_": ("text", "vision", "embedding", "rerank", "image", "video", "transcription", "speech"),
     "knowledge.mode_": ("hybrid", "text", "vectors"),
     "plugins.of_": ("workspace", "builtin", "operator"),
     "promql.example_": ("calls", "tokens", "slow", "failed"),

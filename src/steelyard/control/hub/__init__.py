@@ -1,0 +1,1 @@
+"""The API hub: providers and models, public and embedded, as entries that can be searched, shown and compared. Data, no network."""
