@@ -49,8 +49,15 @@ def wait_until(is_so: Any, seconds: float = 15.0) -> None:
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize("victim", ["apps", "gateway"])
-@pytest.mark.parametrize("sse", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize(
+    ("sse", "victim"),
+    [
+        pytest.param(False, "gateway", id="whole-gateway"),
+        pytest.param(True, "apps", id="stream-apps"),
+        pytest.param(False, "apps", id="whole-apps", marks=pytest.mark.long),
+        pytest.param(True, "gateway", id="stream-gateway", marks=pytest.mark.long),
+    ],
+)
 def test_killed_in_the_middle(house: House, vendor: Vendor, victim: str, sse: bool) -> None:
     """The host or a gateway is killed while the model thinks about what a tool said."""
     usage = {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120}

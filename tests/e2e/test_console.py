@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from urllib.parse import parse_qs
 
 import httpx
 import pytest
@@ -485,12 +486,20 @@ def test_promql(house: Installation, owner: Person, browser: Browser) -> None:
     page = sign_in(watched)
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        watched.goto("/console/promql?q=model_call_count&range=15m")
+        watched.goto("/console/promql?q=llm_requests_total&range=15m")
         page.wait_for_timeout(1500)
         if 'model="priced"' in page.locator("#q-table").inner_text():
             break
     expect(page.locator("#q-table")).to_contain_text('model="priced"')
     expect(page.locator("#q-plot canvas")).to_be_visible()
+    for one in page.locator("main a.badge").all():
+        address = str(one.get_attribute("href"))
+        token = owner.post("/console/promql/token", key=key["id"]).json()["token"]
+        query = {"query": parse_qs(address[1:])["q"][0]}
+        told = httpx.get(
+            house.origin + "/prometheus/api/v1/query", params=query, headers={"authorization": f"Bearer {token}"}
+        )
+        assert told.json()["status"] == "success", told.text
     page.fill("#q-q", "sum(")
     page.get_by_role("button", name="Run").click()
     expect(page.locator("#q-told")).to_contain_text("parse", timeout=10_000)

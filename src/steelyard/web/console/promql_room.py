@@ -14,10 +14,10 @@ from steelyard.web.console.visit import Visit
 RANGES = ("15m", "1h", "6h", "1d", "7d")
 #: What most people ask first; shown with a text in the catalogue.
 EXAMPLES = (
-    ("calls", "sum by (model) (rate(model_call_count[5m]))"),
-    ("tokens", "sum by (model, usage_type) (increase(model_usage[1h]))"),
-    ("slow", "histogram_quantile(0.95, sum by (le, model) (rate(model_call_duration_bucket[5m])))"),
-    ("failed", 'sum by (error_code) (increase(model_call_count{status_code!="200"}[1h]))'),
+    ("calls", "sum by (model) (rate(llm_requests_total[5m]))"),
+    ("tokens", "sum by (model, usage_type) (increase(llm_usage_total[1h]))"),
+    ("slow", "histogram_quantile(0.95, sum by (le, model) (rate(llm_request_duration_seconds_bucket[5m])))"),
+    ("failed", 'sum by (error_code) (increase(llm_requests_total{status_code!="200"}[1h]))'),
 )
 
 
