@@ -127,6 +127,22 @@ async def test_guesses_are_slowed_down(database: Database, monkeypatch: pytest.M
     assert (await people.sign_in("ada", PASSWORD, "10.0.0.1")).member.login == "ada"
 
 
+async def test_guesses_at_once_are_counted_one_by_one(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many come together, no more are looked at than one after the other; a crowd is turned away."""
+    people = Members(database)
+    await people.found("ada", PASSWORD)
+    guesses = [people.sign_in("ada", f"wrong {n}", "10.0.0.1") for n in range(30)]
+    told = [one.slug for one in await asyncio.gather(*guesses, return_exceptions=True) if isinstance(one, Fault)]
+    assert told.count("sign_in_failed") == passwords.FREE_TRIES + 1
+    assert told.count("sign_in_throttled") == 30 - passwords.FREE_TRIES - 1
+    monkeypatch.setattr(passwords, "MAX_WAITING", 4)
+    crowd = [people.sign_in(f"name-{n}", "wrong", f"10.0.1.{n}") for n in range(20)]
+    told = [one.slug for one in await asyncio.gather(*crowd, return_exceptions=True) if isinstance(one, Fault)]
+    assert told.count("overloaded") > 0
+    assert told.count("overloaded") + told.count("sign_in_failed") == 20
+    assert told.count("sign_in_failed") >= 4
+
+
 async def test_strangers_learn_nothing(database: Database) -> None:
     """A name that nobody has gets the same answer as a wrong password."""
     people = Members(database)

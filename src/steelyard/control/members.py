@@ -136,11 +136,11 @@ class Members:
         login = login.strip().lower()[:100]
         doors = (f"login:{login}", f"client:{client}")
         self._doors.check(*doors)
+        self._doors.tried(*doors)
         async with self._database.read() as connection:
             found = await members.find_by_login(connection, login)
         is_right = await self._passwords.matches(found[1] if found else None, password)
         if found is None or not is_right or found[0].is_disabled:
-            self._doors.failed(*doors)
             raise fault("sign_in_failed")
         self._doors.passed(*doors)
         now = now_us()
@@ -167,12 +167,14 @@ class Members:
             Fault: the old one is wrong, or the new one too short.
         """
         check_password(new)
-        self._doors.check(f"login:{member.login}")
+        door = f"login:{member.login}"
+        self._doors.check(door)
+        self._doors.tried(door)
         async with self._database.read() as connection:
             found = await members.find_by_login(connection, member.login)
         if not await self._passwords.matches(found[1] if found else None, old):
-            self._doors.failed(f"login:{member.login}")
             raise fault("sign_in_failed")
+        self._doors.passed(door)
         kept, now = await self._passwords.hash(new), now_us()
         async with self._database.write() as connection:
             await members.set_password(connection, member.id, kept)

@@ -5,7 +5,9 @@ looks run at once and a door that was tried too often stays shut for a while.
 """
 
 import asyncio
+import contextlib
 from collections import OrderedDict
+from collections.abc import AsyncIterator
 
 from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error, InvalidHashError
@@ -15,6 +17,8 @@ from steelyard.base.errors import fault
 
 MIN_CHARS, MAX_CHARS = 10, 200
 AT_ONCE = 2
+#: Looks that may wait for one of those; more are turned away.
+MAX_WAITING = 40
 #: Wrong passwords that cost nothing but their time; each one after doubles the wait.
 FREE_TRIES = 5
 FIRST_WAIT_S, MAX_WAIT_S = 2.0, 900.0
@@ -39,15 +43,35 @@ class Passwords:
     def __init__(self) -> None:
         self._hasher = PasswordHasher()
         self._slots = asyncio.Semaphore(AT_ONCE)
+        self._waiting = 0
 
     async def hash(self, password: str) -> str:
-        """What is kept of a password."""
-        async with self._slots:
+        """What is kept of a password.
+
+        Raises:
+            Fault: `overloaded`.
+        """
+        async with self._slot():
             return await asyncio.to_thread(self._hasher.hash, password)
 
+    @contextlib.asynccontextmanager
+    async def _slot(self) -> AsyncIterator[None]:
+        if self._waiting >= MAX_WAITING:
+            raise fault("overloaded")
+        self._waiting += 1
+        try:
+            async with self._slots:
+                yield
+        finally:
+            self._waiting -= 1
+
     async def matches(self, kept: str | None, password: str) -> bool:
-        """Whether it is the password; None costs the same time and is never it."""
-        async with self._slots:
+        """Whether it is the password; None costs the same time and is never it.
+
+        Raises:
+            Fault: `overloaded`.
+        """
+        async with self._slot():
             is_it = await asyncio.to_thread(self._compare, kept or _NOBODY, password[:MAX_CHARS])
         return is_it and kept is not None
 
@@ -73,8 +97,8 @@ class Doorkeeper:
             seconds = int(wait) + 1
             raise fault("sign_in_throttled", seconds=seconds, retry_after_s=seconds)
 
-    def failed(self, *doors: str) -> None:
-        """A wrong password."""
+    def tried(self, *doors: str) -> None:
+        """A password is tried: it counts as wrong until `passed` says otherwise, so that many at once gain nothing."""
         now = monotonic()
         for door in doors:
             tries, _, last = self._doors.pop(door, (0, 0.0, now))

@@ -4,18 +4,17 @@ from starlette.responses import RedirectResponse, Response
 
 from steelyard.base.errors import Fault, fault
 from steelyard.base.tokens import Signer
-from steelyard.canon.limits import Limits
 from steelyard.canon.members import DEVELOPER, OPERATOR
 from steelyard.control import keys, tokens, usage
 from steelyard.control.keys import KeyRecord
-from steelyard.control.limits import make_limits
 from steelyard.control.model_book import ModelBook
 from steelyard.control.records import Records
 from steelyard.control.usage import CallFilter
+from steelyard.web.console.limit_fields import read_limits
 from steelyard.web.console.pages import Pages
 from steelyard.web.console.reception import Act
 from steelyard.web.console.samples import samples
-from steelyard.web.console.visit import Form, Visit
+from steelyard.web.console.visit import Visit
 
 PAGE = 50
 HOME = "/console/settings/keys"
@@ -73,7 +72,7 @@ class KeysRoom:
                 models=form.get_list("models"),
                 networks=form.get_list("networks"),
                 expires_in_s=keys.parse_duration_s(expires) if expires else None,
-                limits=_read_limits(form),
+                limits=read_limits(form),
             )
         except Fault as failure:
             return self._pages.render(
@@ -96,7 +95,7 @@ class KeysRoom:
     async def limit(self, visit: Visit) -> Response:
         record = await self._get(visit, for_change=True)
         try:
-            limits = _read_limits(visit.form)
+            limits = read_limits(visit.form)
             await keys.set_limits(self._records, record.grant.key_id, limits, actor=visit.who.id)
         except Fault as failure:
             return self._pages.render(
@@ -162,18 +161,6 @@ class KeysRoom:
 def _kinds(visit: Visit) -> tuple[str, ...]:
     """What kinds of key a member may make: an admin key opens the whole installation. Access keys are made by the command line."""
     return (keys.API, keys.ADMIN) if visit.who.may(OPERATOR) and visit.who.is_everywhere else (keys.API,)
-
-
-def _read_limits(form: Form) -> Limits:
-    return make_limits(
-        rpm=form.get_int("rpm"),
-        tpm=form.get_int("tpm"),
-        concurrency=form.get_int("concurrency"),
-        budget_tokens=form.get_int("budget_tokens"),
-        budget_money=form.get("budget_money") or None,
-        currency=form.get("currency") or "CNY",
-        per=form.get("per") or "month",
-    )
 
 
 def _read_place(text: str) -> tuple[int, str] | None:

@@ -3,7 +3,7 @@
 from starlette.responses import RedirectResponse, Response
 
 from steelyard.base.clock import now_us
-from steelyard.canon.members import OPERATOR
+from steelyard.canon.members import DEVELOPER, OPERATOR
 from steelyard.control import keys, usage, workspaces
 from steelyard.control.model_book import ModelBook
 from steelyard.control.records import Records
@@ -46,10 +46,10 @@ class OverviewRoom:
             rows=rows,
             base_url=self._base_url,
             steps=(
-                ("activate", visit.space.activated_us is not None, "/console/activate"),
-                ("key", has_key, "/console/settings/keys/new"),
-                ("call", bool(rows), "/console/playground"),
-                ("provider", has_provider, "/console/providers/new"),
+                ("activate", visit.space.activated_us is not None, "/console/activate", OPERATOR),
+                ("key", has_key, "/console/settings/keys/new", DEVELOPER),
+                ("call", bool(rows), "/console/playground", DEVELOPER),
+                ("provider", has_provider, "/console/providers/new", OPERATOR),
             ),
         )
 

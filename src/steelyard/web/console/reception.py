@@ -114,7 +114,7 @@ class Reception:
             if visit.is_fragment:
                 return Response(status_code=401, headers={"hx-redirect": ENTRANCE, "cache-control": "no-store"})
             return RedirectResponse(f"{ENTRANCE}?next={visit.request.url.path}", status_code=303)
-        template = "failure_part.html" if visit.is_fragment else "failure.html"
+        template = "notice.html" if visit.is_fragment else "failure.html"
         answer = self._pages.render(visit, template, failure.status, failure=failure)
         if failure.retry_after_s:
             answer.headers["retry-after"] = str(int(failure.retry_after_s))

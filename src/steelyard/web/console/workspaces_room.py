@@ -3,14 +3,14 @@
 from starlette.responses import RedirectResponse, Response
 
 from steelyard.base.errors import Fault, fault
-from steelyard.canon.limits import Limits
 from steelyard.canon.members import OPERATOR
 from steelyard.control import workspaces
-from steelyard.control.limits import make_limits, show_budget
+from steelyard.control.limits import show_budget
 from steelyard.control.records import Records
+from steelyard.web.console.limit_fields import read_limits
 from steelyard.web.console.pages import Pages
 from steelyard.web.console.reception import Act
-from steelyard.web.console.visit import Form, Visit
+from steelyard.web.console.visit import Visit
 
 HOME = "/console/settings/workspaces"
 
@@ -48,7 +48,7 @@ class WorkspacesRoom:
             await workspaces.set_limits(
                 self._records,
                 name,
-                limits=_read_limits(visit.form),
+                limits=read_limits(visit.form),
                 unknown_price=policy.unknown_price,
                 step_up=policy.step_up,
                 hygiene=policy.hygiene,
@@ -77,15 +77,3 @@ class WorkspacesRoom:
         if not visit.who.sees(name):
             raise fault("workspace_not_seen")
         return name
-
-
-def _read_limits(form: Form) -> Limits:
-    return make_limits(
-        rpm=form.get_int("rpm"),
-        tpm=form.get_int("tpm"),
-        concurrency=form.get_int("concurrency"),
-        budget_tokens=form.get_int("budget_tokens"),
-        budget_money=form.get("budget_money") or None,
-        currency=form.get("currency") or "CNY",
-        per=form.get("per") or "month",
-    )
