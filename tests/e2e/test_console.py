@@ -1,5 +1,6 @@
 """The console as its people use it: plain HTTP for what must be refused, a real Chromium for what must be seen."""
 
+import json
 import re
 import time
 from collections.abc import Iterator
@@ -202,7 +203,7 @@ def test_roles(house: Installation, owner: Person) -> None:
     from steelyard.web.console.apps_room import AppServices
     from steelyard.web.console.console import Console, ConsoleRules
 
-    rules = ConsoleRules("closed", "developer", True, 1, "http://x")
+    rules = ConsoleRules("closed", "developer", True, 1, "http://x", {})
     acts = Console(None, None, None, None, None, HOLLOW, AppServices(None, None, None), b"k" * 32, rules).acts  # type: ignore[arg-type]
     people = {role: owner.invite(role) if role != "owner" else Person(house).found("matrix") for role in ROLES}
     tokens = {role: person.token() for role, person in people.items()}
@@ -229,7 +230,7 @@ def test_a_viewer_changes_nothing(house: Installation, owner: Person) -> None:
     from steelyard.web.console.apps_room import AppServices
     from steelyard.web.console.console import Console, ConsoleRules
 
-    rules = ConsoleRules("closed", "developer", False, 1, "http://x")
+    rules = ConsoleRules("closed", "developer", False, 1, "http://x", {})
     own = {"/console/sign-out", "/console/workspace", "/console/settings/account"}
     for act in Console(None, None, None, None, None, HOLLOW, AppServices(None, None, None), b"k" * 32, rules).acts:  # type: ignore[arg-type]
         if act.method != "GET" and act.role == VIEWER:
@@ -557,6 +558,28 @@ def test_languages_are_kept(house: Installation, owner: Person, browser: Browser
     page.get_by_role("button", name="中文").click()
     expect(page.get_by_role("heading", name="概览")).to_be_visible()
     assert "概览" in member.get("/console/", headers={"accept-language": "en"}).text
+
+
+def test_support_bundle(house: Installation, owner: Person, tmp_path: Path) -> None:
+    """What is known of a call, by the page and by the command alike; no key, no vendor's key and no text is in it."""
+    key = house.create_key(name="helped")
+    asked = call(house, key["key"], "a secret question")
+    request_id = asked.headers["x-request-id"]
+    assert owner.get(f"/console/requests/{request_id}").status_code == 200
+    told = owner.get(f"/console/requests/{request_id}/bundle")
+    assert told.headers["content-disposition"].startswith("attachment")
+    written = tmp_path / "bundle.json"
+    house.cli("support-bundle", request_id, "--output", str(written))
+    for text in (told.text, written.read_text()):
+        bundle = json.loads(text)
+        assert bundle["receipt"]["request_id"] == request_id
+        assert bundle["route"]["targets"][0]["target"] == "fake/vendor-model"
+        assert bundle["settings"]["providers"]["fake"]["api_key"] == "***"
+        assert not any(word in text for word in (key["key"], "vendor-secret", "secret question"))
+    assert owner.get("/console/requests/none/bundle").status_code == 404
+    assert house.cli("support-bundle", "none", check=False).returncode == 1
+    failed = call(house, key["key"], model="nothing")
+    assert failed.status_code == 404
 
 
 def test_keyboard(house: Installation, owner: Person, browser: Browser) -> None:

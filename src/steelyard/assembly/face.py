@@ -20,7 +20,7 @@ from steelyard.base.metrics import Reading, merge
 from steelyard.base.sealing import Sealer
 from steelyard.base.segments import get_machine_id
 from steelyard.base.tokens import Signer
-from steelyard.config import Settings, resolve_secret
+from steelyard.config import Settings, resolve_secret, show_settings
 from steelyard.control import replay, responses
 from steelyard.control.access_keys import AccessKeys
 from steelyard.control.balances import Balances
@@ -137,6 +137,7 @@ class Face:
             is_development=settings.console.development,
             free_tokens=settings.quota.free_tokens,
             public_url=settings.public_url,
+            settings=show_settings(settings),
         )
         return Console(
             self._database,

@@ -34,6 +34,7 @@ COMMANDS: dict[str, str] = {
     "rules": "steelyard.cli.rules:app",
     "monitor": "steelyard.cli.monitor:app",
     "usage": "steelyard.cli.usage:app",
+    "support-bundle": "steelyard.cli.support:support_bundle",
     "config": "steelyard.cli.config:app",
 }
 

@@ -1,1 +1,1 @@
-"""The face: control API, error pages, status page. Starlette routes over the use-cases; admission happened in the gateway."""
+"""The face: control API, error pages, the console. Starlette routes over the use-cases; admission happened in the gateway."""

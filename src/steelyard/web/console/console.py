@@ -1,7 +1,7 @@
 """The console's rooms under one roof."""
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -51,6 +51,8 @@ class ConsoleRules:
     free_tokens: int
     #: The origin of links and of the lines that are pasted.
     public_url: str
+    #: The settings as they are shown, secrets masked.
+    settings: dict[str, Any]
 
 
 class KnowledgeServices(Protocol):
@@ -95,7 +97,7 @@ class Console:
             HubRoom(models, pages),
             ModelsRoom(models, pages),
             Playground(models, callers, pages, url),
-            RequestsRoom(records, pages),
+            RequestsRoom(records, models, pages, rules.settings),
             UsageRoom(records, pages),
             TasksRoom(desk, library, pages),
             KnowledgeRoom(knowledge.bases, knowledge.documents, knowledge.retriever, callers, pages),

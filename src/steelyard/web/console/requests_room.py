@@ -7,9 +7,13 @@ from typing import Any
 from starlette.responses import Response
 
 from steelyard.base.errors import CallerFault
+from steelyard.canon.members import OPERATOR
 from steelyard.control import usage
+from steelyard.control.model_book import ModelBook
 from steelyard.control.records import Records
+from steelyard.control.support import make_bundle
 from steelyard.control.usage import CallFilter
+from steelyard.web.answers import json_answer
 from steelyard.web.console.pages import Pages
 from steelyard.web.console.reception import Act
 from steelyard.web.console.visit import Visit
@@ -21,12 +25,16 @@ LOOKS, LOOK_S = 10, 0.15
 class RequestsRoom:
     """The pages of calls."""
 
-    def __init__(self, records: Records, pages: Pages) -> None:
+    def __init__(self, records: Records, models: ModelBook, pages: Pages, settings: dict[str, Any]) -> None:
         self._records = records
+        self._models = models
         self._pages = pages
+        #: As they are shown, secrets masked.
+        self._settings = settings
         self.acts = (
             Act("GET", "/console/requests", self.list_calls),
             Act("GET", "/console/requests/{request_id}", self.show),
+            Act("GET", "/console/requests/{request_id}/bundle", self.bundle, OPERATOR, is_everywhere=True),
         )
 
     async def list_calls(self, visit: Visit) -> Response:
@@ -44,6 +52,16 @@ class RequestsRoom:
     async def show(self, visit: Visit) -> Response:
         receipt = await self._wait_for(visit.request.path_params["request_id"], visit.workspace)
         return self._pages.render(visit, "receipt.html", receipt=receipt)
+
+    async def bundle(self, visit: Visit) -> Response:
+        """What is known of the call, as a file for whoever helps."""
+        request_id = visit.request.path_params["request_id"]
+        receipt = await usage.get_receipt(self._records, request_id, visit.workspace)
+        model = (await self._models.read()).get(receipt["model"])
+        answer = json_answer(make_bundle(receipt, model, self._settings))
+        answer.headers["content-disposition"] = f'attachment; filename="support-{receipt["request_id"]}.json"'
+        answer.headers["cache-control"] = "no-store"
+        return answer
 
     async def _wait_for(self, request_id: str, workspace: str) -> dict[str, Any]:
         """A receipt that may still be on its way from the journal: whoever has just seen the answer asks for it at once."""
