@@ -202,7 +202,7 @@ def check_input(items: Any, *, is_whole: bool = True) -> list[str]:
             _check_arguments(item["arguments"], where)
             calls.add(item["call_id"])
         elif kind == "function_call_output":
-            _check_output(item.get("output"), where)
+            _check_output(item.get("output"), where, media)
             if type(item.get("call_id")) is not str or (is_whole and item["call_id"] not in calls):
                 raise fault("tool_message_orphan", param=f"{where}.call_id")
         elif kind == "reasoning":
@@ -214,9 +214,23 @@ def check_input(items: Any, *, is_whole: bool = True) -> list[str]:
     return media
 
 
-def _check_output(output: Any, where: str) -> None:
-    if type(output) is list and not all(type(part) is dict for part in output):
+def _check_output(output: Any, where: str, media: list[str]) -> None:
+    """What a tool said: a text, any JSON, or a list of parts, of which those not known here may be told as texts."""
+    if type(output) is not list:
+        return
+    if not all(type(part) is dict for part in output):
         raise fault("message_invalid", param=where, detail=f" ({where}: output is a text or a list of parts)")
+    for part in output:
+        if part.get("type") == "input_image":
+            media.append("image")
+            check_link(part.get("image_url"), where)
+        else:
+            _check_texts(part, where)
+
+
+def _check_texts(part: dict[str, Any], where: str) -> None:
+    if not all(type(part.get(name) or "") is str for name in ("text", "refusal")):
+        raise fault("message_invalid", param=where, detail=f" ({where}: a text part needs a text)")
 
 
 def _check_arguments(text: str, where: str) -> None:
@@ -250,7 +264,9 @@ def _check_message(item: dict[str, Any], where: str, media: list[str]) -> None:
         elif kind == "input_image":
             media.append("image")
             check_link(part.get("image_url"), where)
-        elif kind != "refusal":
+        elif kind == "refusal":
+            _check_texts(part, where)
+        else:
             raise fault("message_invalid", param=where, detail=f" ({where}: unknown part type)")
 
 

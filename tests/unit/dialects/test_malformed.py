@@ -226,6 +226,26 @@ def test_spoilt_bodies(dialect: Dialect, data: st.DataObject) -> None:
                 assert json.loads(other.codec.write_request(carried, "m", 7, False))
 
 
+@pytest.mark.parametrize(
+    "item",
+    [
+        {"type": "function_call_output", "call_id": "c", "output": [{"text": True}]},
+        {"type": "function_call_output", "call_id": "c", "output": [{"type": "output_text", "text": ["x"]}]},
+        {"type": "function_call_output", "call_id": "c", "output": [{"type": "input_image"}]},
+        {"role": "assistant", "content": [{"type": "refusal", "refusal": 7}]},
+        {"role": "assistant", "content": [{"type": "refusal", "text": {"a": 1}}]},
+    ],
+)
+def test_parts_that_are_no_texts(item: dict[str, Any]) -> None:
+    """Found by the test above: a text that is none was let through, and failed where it was to be written."""
+    responses = next(one for one in DIALECTS if one.api == "responses")
+    called = {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}
+    told = decode(responses, json.dumps({"model": "m", "input": [called, item]}).encode())
+    assert isinstance(told, Fault)
+    assert told.status == 400
+    assert "input[1]" in f"{told.param} {told.message}"
+
+
 @given(
     body=st.dictionaries(
         st.sampled_from(["model", "input", "messages", "prompt", "max_tokens", "parameters", "query", "documents"]),
