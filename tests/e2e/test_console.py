@@ -198,6 +198,13 @@ def test_headers(owner: Person, pages: list[str]) -> None:
     assert owner.get("/static/console/nothing.js").status_code == 404
 
 
+def test_nul_characters(owner: Person) -> None:
+    """What no database keeps is refused before one is asked, in a query, a path and a form."""
+    for path in ("/console/settings/keys?q=a%00b", "/console/settings/keys/a%00b", "/hub/?q=%00"):
+        assert owner.get(path).status_code == 400, path
+    assert owner.post("/console/settings/keys", name="a\0b").status_code == 400
+
+
 def test_roles(house: Installation, owner: Person) -> None:
     """Every act of the console, tried by every role: refused below its own, never refused for the role from there on."""
     from steelyard.web.console.apps_room import AppServices

@@ -15,22 +15,7 @@ import msgspec
 from steelyard.base.errors import SetupFault
 from steelyard.base.jsondoor import encode
 from steelyard.config.checks import check_settings
-from steelyard.config.monitor import Monitor
-from steelyard.config.sections import (
-    ConsoleSettings,
-    DatabaseSettings,
-    Engines,
-    KnowledgeSettings,
-    Limits,
-    ModelSettings,
-    Objects,
-    Outbound,
-    PluginSettings,
-    Provider,
-    Quota,
-    Server,
-    Tasks,
-)
+from steelyard.config.sections import ModelSettings, PluginSettings, Provider
 from steelyard.config.settings import Settings as Settings
 
 ENV_PREFIX = "STEELYARD_"
@@ -40,18 +25,11 @@ _OTHER_ENV = frozenset({"STEELYARD_DATA_DIR", "STEELYARD_MODELS_DIR", "STEELYARD
                         "STEELYARD_PROFILES"})  # fmt: skip
 
 
+#: The tree's fixed sections; what operators name themselves (providers, models, plugins) is read apart.
 _SECTIONS: dict[str, type[msgspec.Struct]] = {
-    "server": Server,
-    "database": DatabaseSettings,
-    "limits": Limits,
-    "quota": Quota,
-    "knowledge": KnowledgeSettings,
-    "engines": Engines,
-    "objects": Objects,
-    "outbound": Outbound,
-    "tasks": Tasks,
-    "monitor": Monitor,
-    "console": ConsoleSettings,
+    field.name: field.type
+    for field in msgspec.structs.fields(Settings)
+    if isinstance(field.type, type) and issubclass(field.type, msgspec.Struct)
 }
 
 

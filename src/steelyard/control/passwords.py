@@ -90,7 +90,7 @@ class Doorkeeper:
         self._doors: OrderedDict[str, tuple[int, float, float]] = OrderedDict()
 
     def check(self, *doors: str) -> None:
-        """Raises `rate_limited` where one of the doors is shut for now."""
+        """Raises `sign_in_throttled` where one of the doors is shut for now."""
         now = monotonic()
         wait = max((self._doors.get(door, (0, 0.0, 0.0))[1] - now for door in doors), default=0.0)
         if wait > 0:

@@ -21,6 +21,7 @@ from steelyard.web.console.visit import (
     FormTokens,
     Visit,
     check_origin,
+    check_text,
     language_of,
     read_form,
 )
@@ -79,6 +80,7 @@ class Reception:
         return Route(act.path, endpoint, methods=[act.method])
 
     async def _receive(self, request: Request, act: Act) -> Visit:
+        check_text(f"{request.url.path}?{request.url.query}")
         secret = request.cookies.get(COOKIE, "")
         member = await self._members.find_signed_in(secret)
         visit = Visit(request, secret, member, language_of(request, member))

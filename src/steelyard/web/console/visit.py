@@ -109,9 +109,16 @@ def read_form(body: bytes) -> Form:
         Fault: it has too many fields.
     """
     try:
-        return Form(parse_qs(body.decode(), keep_blank_values=True, max_num_fields=MAX_FIELDS))
+        check_text(text := body.decode())
+        return Form(parse_qs(text, keep_blank_values=True, max_num_fields=MAX_FIELDS))
     except (ValueError, UnicodeDecodeError):
         raise fault("body_invalid", detail=" (The form cannot be read.)") from None
+
+
+def check_text(encoded: str) -> None:
+    """Raises `body_invalid` for a NUL in a form, a path or a query: no name has one, and PostgreSQL keeps none."""
+    if "%00" in encoded or "\0" in encoded:
+        raise fault("body_invalid", detail=" (It holds a NUL character.)")
 
 
 def language_of(request: Request, member: Member | None) -> Texts:

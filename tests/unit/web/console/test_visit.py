@@ -16,7 +16,7 @@ def test_forms() -> None:
     assert form.get_all("d") == ("1", "2")
     assert (form.get_int("n"), form.get_int("b")) == (1000, None)
     assert form.has("a")
-    for bad in (b"\xff\xfe=1", b"&".join(b"f%d=1" % n for n in range(300))):
+    for bad in (b"a=x%00y", b"a=x\0y", b"\xff\xfe=1", b"&".join(b"f%d=1" % n for n in range(300))):
         with pytest.raises(Fault):
             read_form(bad)
     with pytest.raises(Fault) as caught:
