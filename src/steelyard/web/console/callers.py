@@ -1,7 +1,5 @@
 """As which key something is done that calls models: whoever acts in the console spends as a key that they choose."""
 
-import msgspec
-
 from steelyard.base.errors import fault
 from steelyard.base.tokens import Signer
 from steelyard.canon.grant import Grant
@@ -50,4 +48,4 @@ class Callers:
 
 def member_grant(visit: Visit) -> Grant:
     """A member as whom the audit trail and services of the workspace know: no key, and nothing that calls a model."""
-    return msgspec.structs.replace(Grant(key_id=visit.who.id, workspace=visit.workspace))
+    return Grant(key_id=visit.who.id, workspace=visit.workspace)
