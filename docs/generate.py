@@ -16,7 +16,9 @@ from steelyard.cli.__main__ import COMMANDS
 from steelyard.config import monitor, sections
 from steelyard.gateway import asgi
 from steelyard.policy.meter import Meter
-from steelyard.web.control_api import ControlApi
+from steelyard.web.apps_api import AppsApi
+from steelyard.web.control_api import ControlApi, Operation
+from steelyard.web.knowledge_api import KnowledgeApi
 from steelyard.web.media_control import MediaControl
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -139,16 +141,26 @@ def commands() -> str:
     return "# Commands\n\nExit codes: 0 done, 1 failed, 2 wrong usage.\n\n" + table(["Command", "Takes", "Does"], rows)
 
 
+def _control_operations() -> tuple[Operation, ...]:
+    """The control API's table without the services behind it."""
+    more = (
+        *MediaControl(*[None] * 3).operations,  # type: ignore[arg-type]
+        *KnowledgeApi(*[None] * 4).operations,  # type: ignore[arg-type]
+        *AppsApi(*[None] * 5).operations,  # type: ignore[arg-type]
+    )
+    return ControlApi(None, None, 0, None, "", more).operations  # type: ignore[arg-type]
+
+
 def control_api() -> str:
     rows: list[list[object]] = [
         [f"`{one.method} /control/v1{one.path}`", one.summary, f"`{one.body.__name__}`" if one.body else ""]
-        for one in ControlApi(None, None, 0, MediaControl(None, None, None).operations).operations  # type: ignore[arg-type]
+        for one in _control_operations()
     ]
     own = ", ".join(f"`{prefix}`" for prefix in asgi.OWN_WORKSPACE_PREFIXES)
     public = ", ".join(f"`{path}`" for path in (*asgi.PUBLIC_PATHS, *(prefix + "…" for prefix in asgi.PUBLIC_PREFIXES)))
     return (
         f"# Control API\n\nTakes an admin key; {own} take an api key too, for its own workspace. "
-        f"The document is at `/control/v1/openapi.json`.\n\n{table(['Operation', 'Does', 'Body'], rows)}\n"
+        f"The document is at `/openapi/control.json`, a collection for Apifox and Postman at `/openapi/control.postman.json`.\n\n{table(['Operation', 'Does', 'Body'], rows)}\n"
         f"Public without a key: {public}. Nothing else.\n"
     )
 

@@ -56,7 +56,9 @@ def _ranks(query: str, documents: list[Any], top_n: int | None) -> tuple[list[di
     scores = [len(wanted & set(text.split())) / max(len(wanted), 1) for text in texts]
     rows = [{"index": index, "relevance_score": score} for index, score in enumerate(scores)]
     rows.sort(key=lambda one: -one["relevance_score"])
-    return rows[:top_n], len(query.split()) * len(texts) + sum(len(text.split()) for text in texts)
+    return rows[: None if top_n is None else int(top_n)], len(query.split()) * len(texts) + sum(
+        len(text.split()) for text in texts
+    )
 
 
 def openai_ranks(script: Script, body: dict[str, Any]) -> bytes:

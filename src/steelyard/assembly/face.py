@@ -48,6 +48,9 @@ from steelyard.web.files_api import FilesApi
 from steelyard.web.internal_api import InternalApi
 from steelyard.web.media_control import MediaControl
 from steelyard.web.objects_api import ObjectsApi
+from steelyard.web.openapi.openapi_api import OpenapiApi
+from steelyard.web.openapi.sheet import read_sheets
+from steelyard.web.openapi.tables import management_sheet
 from steelyard.web.responses_api import ResponsesApi
 from steelyard.web.tasks_api import TasksApi
 from steelyard.web.tokens_api import TokensApi
@@ -98,14 +101,16 @@ class Face:
         database, desk, settings = self._database, self._desk, self._settings
         library = Library(self._shelf, self._master_key)
         media = MediaControl(desk, library, make_link_checker(settings))
+        control = ControlApi(
+            database,
+            self.models,
+            settings.quota.free_tokens,
+            self._sealer,
+            settings.public_url,
+            (*media.operations, *self._knowledge.control.operations, *self._apps.operations),
+        )
         return build_app(
-            ControlApi(
-                database,
-                self.models,
-                settings.quota.free_tokens,
-                self._sealer,
-                (*media.operations, *self._knowledge.control.operations, *self._apps.operations),
-            ),
+            control,
             InternalApi(
                 database,
                 AccessKeys(database, self._sealer),
@@ -126,6 +131,10 @@ class Face:
             VideosApi(desk, library),
             UploadsApi(library, Policies(self._master_key, settings.link_origin)),
             *self._knowledge.faces(),
+            OpenapiApi(
+                lambda: {**read_sheets(), "bailian": management_sheet(), "control": control.sheet()},
+                settings.public_url,
+            ),
             self._console(library),
         )
 

@@ -20,13 +20,13 @@ SECTIONS = ("datacenter", "index", "chunk", "rag", "memories", "promptTemplates"
 #: First segments that are no workspaces.
 RESERVED = frozenset(
     {"v1", "api", "api-ws", "apps", "compatible-mode", "compatible-api", "control", "console", "hub", "mcp", "o", "errors",
-     "prometheus", "metrics", "static", "leases", "internal", "healthz", "readyz"}
+     "prometheus", "metrics", "openapi", "static", "leases", "internal", "healthz", "readyz"}
 )  # fmt: skip
 _BEIJING = timezone(timedelta(hours=8))
 MAX_ROUTE = 400
 
 #: (action, method, path behind the workspace)
-_TABLE = (
+TABLE = (
     ("AddCategory", "POST", "datacenter/category/"),
     ("ListCategory", "POST", "datacenter/categories"),
     ("DeleteCategory", "DELETE", "datacenter/category/{id}/"),
@@ -60,9 +60,9 @@ _TABLE = (
     ("GetIndexMonitor", "GET", "rag/index/monitor"),
 )  # fmt: skip
 _ROUTES = tuple(
-    (action, method, re.compile(re.escape(path).replace(r"\{id\}", "([^/]+)"))) for action, method, path in _TABLE
+    (action, method, re.compile(re.escape(path).replace(r"\{id\}", "([^/]+)"))) for action, method, path in TABLE
 )
-ACTIONS = tuple(action for action, _, _ in _TABLE)
+ACTIONS = tuple(action for action, _, _ in TABLE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,10 +48,10 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 #: Signed addresses, and so public: links to objects, what the native policy uploads to, and leases to upload.
 SIGNED_PREFIXES = ("/o/", "/api/v1/uploads/form", "/leases/")
 #: Paths that need no key. Nothing else is public.
-PUBLIC_PATHS = ("/healthz", "/readyz", "/errors")
-PUBLIC_PREFIXES = ("/errors/", "/static/", *SIGNED_PREFIXES)
+PUBLIC_PATHS = ("/healthz", "/readyz", "/errors", "/openapi")
+PUBLIC_PREFIXES = ("/errors/", "/openapi/", "/static/", *SIGNED_PREFIXES)
 #: What the face answers, and who may ask: its console checks its own session.
-FACE_PREFIXES = ("/control/v1/", "/metrics", "/errors", "/console", "/hub", "/static/")
+FACE_PREFIXES = ("/control/v1/", "/metrics", "/errors", "/openapi", "/console", "/hub", "/static/")
 SESSION_PREFIXES = ("/console", "/hub")
 #: Paths that an api key may use too, for its own workspace; the face narrows the answer.
 OWN_WORKSPACE_PREFIXES = ("/control/v1/usage", "/control/v1/requests/")

@@ -56,8 +56,12 @@ async def read_body(request: Request, kind: type[T]) -> T:
     Raises:
         Fault: naming the field at fault.
     """
-    body = await request.body()
+    return as_struct(decode_object(await request.body() or b"{}"), kind)
+
+
+def as_struct(fields: dict[str, Any], kind: type[T]) -> T:
+    """Fields from outside as a typed struct; see `read_body`."""
     try:
-        return msgspec.convert(decode_object(body or b"{}"), kind)
+        return msgspec.convert(fields, kind, from_attributes=True)
     except msgspec.ValidationError as exc:
         raise fault("parameter_invalid", detail=f"{exc}.") from None

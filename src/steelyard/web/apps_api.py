@@ -20,7 +20,7 @@ from steelyard.canon.grant import Grant
 from steelyard.control import workspaces
 from steelyard.control.providers import check_remote_reference
 from steelyard.control.records import Records
-from steelyard.web.answers import json_answer, read_body
+from steelyard.web.answers import as_struct, json_answer, read_body
 from steelyard.web.app_host_api import Called
 from steelyard.web.control_api import Operation
 from steelyard.web.principal import get_admin
@@ -117,7 +117,7 @@ class AppsApi:
         self._call_tool = call_tool
         app, plugin = "/apps/{app}", "/plugins/{plugin}"
         self.operations = (
-            Operation("GET", "/apps", "List apps", self.list),
+            Operation("GET", "/apps", "List apps", self.list, query=("workspace", "page_no", "page_size")),
             Operation("POST", "/apps", "Make an app", self.create, AppWish, "apps.create"),
             Operation("GET", app, "Show an app with its draft", self.get),
             Operation("PUT", app, "Change an app's draft or name", self.change, AppChange),
@@ -127,9 +127,15 @@ class AppsApi:
             Operation(
                 "POST", app + "/rollback", "Go back to a version, or take the app back", self.roll_back, VersionWish
             ),
-            Operation("GET", app + "/sessions", "List an app's sessions", self.sessions),
+            Operation(
+                "GET",
+                app + "/sessions",
+                "List an app's sessions",
+                self.sessions,
+                query=("workspace", "page_no", "page_size"),
+            ),
             Operation("DELETE", app + "/sessions/{session}", "Forget a session", self.forget),
-            Operation("GET", "/plugins", "List plugins", self.list_plugins),
+            Operation("GET", "/plugins", "List plugins", self.list_plugins, query=("workspace",)),
             Operation(
                 "POST",
                 "/plugins",
@@ -237,7 +243,7 @@ class AppsApi:
         fields = {
             name: getattr(wish, name) for name in wish.__struct_fields__ if name not in ("name", "secret", "document")
         }
-        spec = msgspec.convert(fields, PluginSpec, from_attributes=True)
+        spec = as_struct(fields, PluginSpec)
         made = await self._plugins.add(workspace, wish.name, spec, wish.document, wish.secret, actor=actor)
         return json_answer(show_plugin(made, with_tools=True), 201)
 

@@ -1,9 +1,7 @@
 """/control/v1: keys, workspaces, models, usage, receipts. The OpenAPI document is made from the same table as the routes."""
 
 from dataclasses import dataclass
-from typing import Any
 
-import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -30,6 +28,9 @@ from steelyard.web.control_shapes import (
     show_model,
     show_workspace,
 )
+from steelyard.web.openapi.document import make_document
+from steelyard.web.openapi.sheet import Sheet
+from steelyard.web.openapi.tables import control_sheet
 from steelyard.web.principal import get_admin, get_principal, get_scope
 
 
@@ -44,6 +45,8 @@ class Operation:
     body: type | None = None
     #: The name by which a workspace may demand a temporary token for it (`step_up`).
     action: str = ""
+    #: Names of what may be asked in the address.
+    query: tuple[str, ...] = ()
 
 
 class ControlApi:
@@ -55,14 +58,16 @@ class ControlApi:
         models: ModelBook,
         free_tokens: int,
         sealer: Sealer,
+        server_url: str,
         more: tuple[Operation, ...] = (),
     ) -> None:
         self._records = records
         self._sealer = sealer
+        self._server_url = server_url
         self._models = models
         self._free_tokens = free_tokens
         self.operations = (
-            Operation("GET", "/keys", "List keys, masked", self.list_keys),
+            Operation("GET", "/keys", "List keys, masked", self.list_keys, query=("workspace",)),
             Operation(
                 "POST", "/keys", "Make a key; the secret is shown once", self.create_key, KeyWish, action="keys.create"
             ),
@@ -147,9 +152,15 @@ class ControlApi:
             Operation(
                 "DELETE", "/routes/{model:path}", "Take a set route away", self.remove_route, action="routes.set"
             ),
-            Operation("GET", "/usage", "Sum usage and cost", self.get_usage),
+            Operation(
+                "GET",
+                "/usage",
+                "Sum usage and cost; ?format=csv gives a table",
+                self.get_usage,
+                query=("group_by", "since", "until", "workspace"),
+            ),
             Operation("GET", "/requests/{request_id}/receipt", "Show a call's receipt", self.get_receipt),
-            Operation("GET", "/audit", "Read the audit trail, newest first", self.get_audit),
+            Operation("GET", "/audit", "Read the audit trail, newest first", self.get_audit, query=("limit", "action")),
             *more,
             Operation("GET", "/openapi.json", "This document", self.get_document),
         )
@@ -395,32 +406,11 @@ class ControlApi:
 
     async def get_document(self, request: Request) -> Response:
         get_admin(request)
-        return json_answer(self.document())
+        return json_answer(make_document(self.sheet(), self._server_url))
 
-    def document(self) -> dict[str, Any]:
-        """OpenAPI 3.1."""
-        bodies = [one.body for one in self.operations if one.body is not None]
-        _, schemas = msgspec.json.schema_components(bodies, ref_template="#/components/schemas/{name}")
-        paths: dict[str, Any] = {}
-        for one in self.operations:
-            entry: dict[str, Any] = {"summary": one.summary, "responses": {"200": {"description": "Done"}}}
-            path = one.path.replace(":path}", "}")
-            names = [part[1:-1] for part in path.split("/") if part.startswith("{")]
-            if names:
-                entry["parameters"] = [
-                    {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names
-                ]
-            if one.body is not None:
-                reference = {"$ref": f"#/components/schemas/{one.body.__name__}"}
-                entry["requestBody"] = {"content": {"application/json": {"schema": reference}}}
-            paths.setdefault(f"/control/v1{path}", {})[one.method.lower()] = entry
-        return {
-            "openapi": "3.1.0",
-            "info": {"title": "steelyard control API", "version": "1"},
-            "security": [{"key": []}],
-            "paths": paths,
-            "components": {"schemas": schemas, "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}}},
-        }
+    def sheet(self) -> Sheet:
+        """What its OpenAPI document is made from."""
+        return control_sheet(self.operations)
 
 
 def _seconds(text: str | None, name: str) -> float | None:

@@ -113,17 +113,35 @@ class KnowledgeApi:
         self._searching = searching
         base = "/knowledge-bases/{base}"
         self.operations = (
-            Operation("GET", "/knowledge-bases", "List knowledge bases", self.list),
+            Operation(
+                "GET",
+                "/knowledge-bases",
+                "List knowledge bases",
+                self.list,
+                query=("workspace", "name", "page_no", "page_size"),
+            ),
             Operation("POST", "/knowledge-bases", "Make a knowledge base", self.create, BaseWish),
             Operation("GET", base, "Show a knowledge base", self.get),
             Operation("PUT", base, "Change what is said of a knowledge base", self.change, BaseChange),
             Operation("DELETE", base, "Delete a knowledge base; its documents stay", self.delete),
-            Operation("GET", base + "/documents", "List a base's documents with their states", self.list_documents),
+            Operation(
+                "GET",
+                base + "/documents",
+                "List a base's documents with their states",
+                self.list_documents,
+                query=("workspace", "status", "page_no", "page_size"),
+            ),
             Operation("POST", base + "/documents", "Take documents into a base", self.add_documents, DocumentsWish),
             Operation("DELETE", base + "/documents/{document}", "Take a document out of a base", self.remove_document),
             Operation("GET", base + "/jobs/{job}", "Show how far a job is", self.get_job),
             Operation("POST", base + "/jobs/{job}/cancel", "Stop a job", self.cancel_job),
-            Operation("GET", base + "/chunks", "List chunks of a base, or of ?document=", self.list_chunks),
+            Operation(
+                "GET",
+                base + "/chunks",
+                "List chunks of a base, or of ?document=",
+                self.list_chunks,
+                query=("workspace", "document", "page_no", "page_size"),
+            ),
             Operation("POST", base + "/chunks", "Add a chunk to a document", self.add_chunk, NewChunk),
             Operation(
                 "PUT", base + "/chunks/{chunk}", "Change, disable or enable a chunk", self.change_chunk, ChunkWish
