@@ -4,10 +4,14 @@ import re
 from typing import Any
 
 import httpx
+from playwright.sync_api import Page
 
+from browser import Watched
 from installation import Installation
 from steelyard.control.tickets import Tickets
 
+#: A name, a file name, a text: shown as it is written, everywhere.
+HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>{{7*7}}'\""
 PASSWORD = "correct horse battery"
 #: Nobody closes these clients, so they keep no connection open.
 NOT_KEPT = httpx.Limits(max_keepalive_connections=0)
@@ -53,3 +57,19 @@ class Person:
         answer = other.http.post("/console/register", data=fields)
         assert answer.status_code == 303, answer.text
         return other
+
+
+def call(installation: Installation, key: str, text: str = "hi", model: str = "priced", **more: Any) -> httpx.Response:
+    body = {"model": model, "messages": [{"role": "user", "content": text}], **more}
+    headers = {"authorization": f"Bearer {key}", "x-request-id": HOSTILE}
+    return httpx.post(f"{installation.origin}/v1/chat/completions", headers=headers, json=body, timeout=30)
+
+
+def sign_in(watched: Watched, login: str = "admin") -> Page:
+    page = watched.page
+    watched.goto("/console/sign-in")
+    page.fill("#f-login", login)
+    page.fill("#f-password", PASSWORD)
+    page.click("main button")
+    page.wait_for_url("**/console/")
+    return page

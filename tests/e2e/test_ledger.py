@@ -165,6 +165,18 @@ def test_idempotency_conflicts(served: Served) -> None:
     assert post(served, failing, **{"Idempotency-Key": key}).status_code == 200
 
 
+def test_a_stored_response_is_replayed_too(served: Served) -> None:
+    """What keeps responses waits for no call that there was not: a repeat is answered at once, and one can go on from it."""
+    headers = {**served.headers(), "Idempotency-Key": str(uuid.uuid4())}
+    body = {"model": "fake", "input": "hi"}
+    first = httpx.post(served.origin + "/v1/responses", json=body, headers=headers, timeout=30)
+    time.sleep(0.3)
+    second = httpx.post(served.origin + "/v1/responses", json=body, headers=headers, timeout=5)
+    assert (second.headers["x-steelyard-replayed"], second.text) == ("true", first.text)
+    on = {**body, "previous_response_id": first.json()["id"]}
+    assert httpx.post(served.origin + "/v1/responses", json=on, headers=served.headers(), timeout=30).status_code == 200
+
+
 def test_control_calls_are_processed_once_too(served: Served) -> None:
     """A workspace is made once and told twice; a key's secret is kept nowhere, so a repeat is told that it was made."""
     admin = served.headers(served.admin_key)

@@ -20,7 +20,7 @@ def openai_embeddings(script: Script, body: dict[str, Any]) -> bytes:
     texts = [body["input"]] if isinstance(body["input"], str) else body["input"]
     rows = []
     for index, text in enumerate(texts):
-        one: Any = vector(text, body.get("dimensions") or 8)
+        one: Any = vector(text, int(body.get("dimensions") or 8))
         if body.get("encoding_format") == "base64" and not script.no_done:
             one = base64.b64encode(struct.pack(f"<{len(one)}f", *one)).decode()
         rows.append({"object": "embedding", "index": index, "embedding": one})
@@ -39,7 +39,7 @@ def native_embeddings(script: Script, body: dict[str, Any]) -> bytes:
         texts, names = asked["texts"], ("text_index",)
     rows = []
     for index, text in enumerate(texts):
-        row: dict[str, Any] = {names[0]: index, "embedding": vector(str(text), parameters.get("dimension") or 8)}
+        row: dict[str, Any] = {names[0]: index, "embedding": vector(str(text), int(parameters.get("dimension") or 8))}
         if len(names) > 1:
             row["type"] = next(iter(asked["contents"][index]))
         if "sparse" in (parameters.get("output_type") or ""):

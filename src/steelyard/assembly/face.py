@@ -1,7 +1,7 @@
 """The control process: control API, pages, the gateways' ports, the ledger's carrier."""
 
 import os
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +9,10 @@ import uvicorn
 from starlette.applications import Starlette
 
 from steelyard.assembly.app_control import make_app_services, make_apps_api
+from steelyard.assembly.embedding_link import EmbeddingLink
 from steelyard.assembly.knowledge import KnowledgeHouse, open_index
 from steelyard.assembly.media import make_link_checker, make_supplier, open_shelf
+from steelyard.assembly.monitor_link import MonitorLink
 from steelyard.assembly.orders import FACE_SOCKET, Orders
 from steelyard.assembly.process import background, die_with_parent, make_server, repeat
 from steelyard.assembly.records import open_records
@@ -42,14 +44,14 @@ from steelyard.tasks.uploads import Policies
 from steelyard.upstream.pool import Origin, Pool, PoolError, parse_origin
 from steelyard.web.app import build_app
 from steelyard.web.batches_api import BatchesApi
-from steelyard.web.console.console import Console, ConsoleRules
+from steelyard.web.console.console import Console, ConsoleRules, Links
 from steelyard.web.control_api import ControlApi
 from steelyard.web.files_api import FilesApi
 from steelyard.web.internal_api import InternalApi
 from steelyard.web.media_control import MediaControl
 from steelyard.web.objects_api import ObjectsApi
 from steelyard.web.openapi.openapi_api import OpenapiApi
-from steelyard.web.openapi.sheet import read_sheets
+from steelyard.web.openapi.sheet import Sheet, read_sheets
 from steelyard.web.openapi.tables import management_sheet
 from steelyard.web.responses_api import ResponsesApi
 from steelyard.web.tasks_api import TasksApi
@@ -109,6 +111,12 @@ class Face:
             settings.public_url,
             (*media.operations, *self._knowledge.control.operations, *self._apps.operations),
         )
+
+        exposition = Exposition(settings.run_dir, self._ask, self._measure)
+
+        def sheets() -> dict[str, Sheet]:
+            return {**read_sheets(), "bailian": management_sheet(), "control": control.sheet()}
+
         return build_app(
             control,
             InternalApi(
@@ -123,7 +131,7 @@ class Face:
             ),
             TokensApi(database, Signer(self._master_key)),
             ResponsesApi(database),
-            Exposition(settings.run_dir, self._ask, self._measure),
+            exposition,
             TasksApi(desk),
             ObjectsApi(library),
             FilesApi(library, self._knowledge.documents.forget_file),
@@ -131,14 +139,11 @@ class Face:
             VideosApi(desk, library),
             UploadsApi(library, Policies(self._master_key, settings.link_origin)),
             *self._knowledge.faces(),
-            OpenapiApi(
-                lambda: {**read_sheets(), "bailian": management_sheet(), "control": control.sheet()},
-                settings.public_url,
-            ),
-            self._console(library),
+            OpenapiApi(sheets, settings.public_url),
+            self._console(library, exposition, sheets),
         )
 
-    def _console(self, library: Library) -> Console:
+    def _console(self, library: Library, exposition: Exposition, sheets: Callable[[], dict[str, Sheet]]) -> Console:
         settings = self._settings
         rules = ConsoleRules(
             registration=settings.console.registration,
@@ -147,6 +152,8 @@ class Face:
             free_tokens=settings.quota.free_tokens,
             public_url=settings.public_url,
             settings=show_settings(settings),
+            data_dir=Path(settings.data_dir),
+            read_documents=lambda: {name: one.title for name, one in sheets().items()},
         )
         return Console(
             self._database,
@@ -156,6 +163,11 @@ class Face:
             library,
             self._knowledge,
             self._app_services,
+            Links(
+                MonitorLink(self._pool, settings.run_dir),
+                EmbeddingLink(self._pool, self.models).embed,
+                exposition.list_processes,
+            ),
             self._master_key,
             rules,
         )

@@ -20,6 +20,14 @@ Ask = Callable[[Path], Awaitable[bytes]]
 Measure = Callable[[], Awaitable[Readings]]
 
 
+class Process(msgspec.Struct, frozen=True):
+    """A process of this machine, and whether it answers."""
+
+    role: str
+    pid: int
+    is_well: bool
+
+
 class Exposition:
     """Collects the readings of every process of this machine."""
 
@@ -46,6 +54,16 @@ class Exposition:
     async def render(self) -> str:
         """Text format 0.0.4."""
         return render(await self.collect())
+
+    async def list_processes(self) -> list[Process]:
+        """Every process with a door of its own, asked now."""
+        paths = self._sockets()
+        answers = await asyncio.gather(*(self._ask(path) for path in paths), return_exceptions=True)
+        found = []
+        for path, answer in zip(paths, answers, strict=True):
+            role, _, pid = path.name.removesuffix(SUFFIX).partition("-")
+            found.append(Process(role, int(pid.rpartition("-")[2] or 0), not isinstance(answer, BaseException)))
+        return found
 
     def _sockets(self) -> list[Path]:
         return sorted(self._run_dir.glob(f"*{SUFFIX}"))

@@ -12,6 +12,7 @@ from steelyard.canon.downloads import DownloadBounds
 from steelyard.canon.grant import ALERT, COUNT, DISABLE, OFF, REFUSE
 from steelyard.canon.limits import Limits
 from steelyard.control.limits import check_limits
+from steelyard.dialects.bailian_wire import RESERVED
 from steelyard.store import audit, changes, workspaces
 from steelyard.store.database import Database
 from steelyard.store.workspaces import WorkspaceRecord
@@ -36,11 +37,6 @@ STEP_UP_ACTIONS = (
     "workspaces.limit",
 )
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
-#: First path parts of this server; a workspace of that name could not be addressed.
-RESERVED = frozenset(
-    {"api", "apps", "compatible-api", "compatible-mode", "console", "control", "errors", "healthz", "hub", "mcp", "metrics",
-     "o", "prometheus", "readyz", "static", "v1"}
-)  # fmt: skip
 
 
 async def ensure_default(database: Database) -> None:

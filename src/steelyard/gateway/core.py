@@ -136,10 +136,11 @@ class Core:
         grant: Grant | None = None
         try:
             grant = await self.admission.identify(exchange.headers)
+            client = exchange
             if dialect.with_context is not None:
                 exchange = await self._in_context(call, grant, exchange, dialect)
             if IDEMPOTENCY_KEY in exchange.headers:
-                await self._once(call, grant, exchange, dialect)
+                await self._once(call, grant, client, exchange, dialect)
             else:
                 self._attempt(call, grant, exchange, dialect)
         except Exception as problem:  # noqa: BLE001 - the request's frame
@@ -416,14 +417,14 @@ class Core:
 
         self._relay.begin(call, exchange, dialect, conclude)
 
-    async def _once(self, call: Call, grant: Grant, exchange: Exchange, dialect: Operation) -> None:
-        """A call with an Idempotency-Key: processed at most once, its answer kept for a repeat."""
+    async def _once(self, call: Call, grant: Grant, client: Exchange, exchange: Exchange, dialect: Operation) -> None:
+        """A call with an Idempotency-Key: processed at most once, its answer kept for a repeat, which goes straight to the client."""
         self.admission.check(grant, dialect.operation, exchange.headers, exchange.client, exchange.path)
         once = once_of(grant, exchange.headers, dialect.operation)
         assert once is not None
         stored = await once.claim(self.replay, exchange.body, call.request_id)
         if stored is not None:
-            exchange.send(stored.status, stored.headers, stored.body)
+            client.send(stored.status, stored.headers, stored.body)
             return
         keeps = not wants_no_replay(exchange.headers)
         recording = RecordingExchange(

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from steelyard.base.errors import Fault, fault
+from steelyard.base.errors import fault
 from steelyard.base.jsondoor import decode_object, encode
 from steelyard.gateway.call import Call
 from steelyard.gateway.exchange import Exchange, Headers
@@ -82,7 +82,7 @@ class KeepingExchange(RecordingExchange):
         try:
             async with asyncio.timeout(KEEP_S):
                 await self._keep(data)
-        except (Fault, TimeoutError, msgspec.DecodeError, KeyError) as exc:
+        except Exception as exc:  # noqa: BLE001 - the client waits for the end of it
             # the answer is good all the same; going on from it will be refused in so many words
             log.warning("a response was not kept: %r", exc, extra={"request_id": self._call.request_id})
         go_on()

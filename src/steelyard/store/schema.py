@@ -478,6 +478,24 @@ member = Table(
     Column("created_us", BigInteger, nullable=False),
 )
 
+#: Wishes for higher limits, and what became of them.
+quota_wish = Table(
+    "quota_wish",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("workspace", Text, nullable=False),
+    #: JSON
+    Column("limits", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("asked_by", Text, nullable=False),
+    Column("asked_us", BigInteger, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("decided_by", Text, nullable=False),
+    Column("decided_us", BigInteger),
+    Column("answer", Text, nullable=False),
+    Index("ix_quota_wish_workspace_asked_us", "workspace", "asked_us"),
+)
+
 console_session = Table(
     "console_session",
     metadata,

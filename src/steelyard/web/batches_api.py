@@ -1,6 +1,7 @@
 """/v1/batches. Source: openai-compatible.md 7."""
 
 from datetime import datetime, timedelta, timezone
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -10,6 +11,7 @@ from steelyard.base import ids
 from steelyard.base.clock import now_s
 from steelyard.base.errors import Fault, fault
 from steelyard.base.jsondoor import decode_object
+from steelyard.canon.grant import Grant
 from steelyard.canon.task import BATCH, CALLS_LANE, CANCELED, FAILED, PENDING, RUNNING, SUCCEEDED
 from steelyard.dialects import batch_fields
 from steelyard.policy.orders import Order
@@ -36,6 +38,27 @@ _STATES = {
 }
 
 
+async def submit_batch(desk: Desk, library: Library, grant: Grant, body: dict[str, Any], request_id: str) -> str:
+    """Takes a batch in as the API's `POST` has it; its id.
+
+    Raises:
+        Fault: naming the field at fault, or there is no such file of purpose `batch`.
+    """
+    ask = batch_fields.read_new(body, now_s())
+    file = await library.get_file(grant.workspace, ask.files[0])
+    if file.purpose != "batch":
+        raise fault(
+            "parameter_invalid",
+            detail=f"The file's purpose is '{file.purpose}'; a batch takes files of purpose 'batch'.",
+            param="input_file_id",
+        )
+    batch_id = f"batch_{ids.new_request_id()}"
+    deadline_s = ask.settings["expires_at"] - now_s() + GRACE_S
+    order = Order(request_id=request_id, grant=grant, ask=ask, lane=CALLS_LANE)
+    await desk.submit(order, task_id=batch_id, total=0, deadline_s=deadline_s)
+    return batch_id
+
+
 class BatchesApi:
     """The handlers."""
 
@@ -59,20 +82,9 @@ class BatchesApi:
 
     async def create(self, request: Request) -> Response:
         grant = get_principal(request)
-        ask = batch_fields.read_new(decode_object(await request.body() or b"{}"), now_s())
-        file = await self._library.get_file(grant.workspace, ask.files[0])
-        if file.purpose != "batch":
-            raise fault(
-                "parameter_invalid",
-                detail=f"The file's purpose is '{file.purpose}'; a batch takes files of purpose 'batch'.",
-                param="input_file_id",
-            )
-        order = Order(
-            request_id=request.headers.get("x-request-id", ids.new_request_id()), grant=grant, ask=ask, lane=CALLS_LANE
-        )
-        batch_id = f"batch_{ids.new_request_id()}"
-        deadline_s = ask.settings["expires_at"] - now_s() + GRACE_S
-        await self._desk.submit(order, task_id=batch_id, total=0, deadline_s=deadline_s)
+        body = decode_object(await request.body() or b"{}")
+        request_id = request.headers.get("x-request-id", ids.new_request_id())
+        batch_id = await submit_batch(self._desk, self._library, grant, body, request_id)
         return await self._shown(grant.workspace, batch_id)
 
     async def _shown(self, workspace: str, batch_id: str) -> Response:

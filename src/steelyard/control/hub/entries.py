@@ -191,18 +191,31 @@ def _models() -> list[Entry]:
     ]
 
 
+#: Embedded models beside those that chat: (name, modality).
+_EMBEDDED = (
+    ("multilingual-e5-small", "embedding"),
+    ("use-multilingual-v3", "embedding"),
+    ("fusion-rerank", "rerank"),
+    ("poster", "image"),
+    ("camera-motion", "video"),
+    ("whisper-base", "transcription"),
+    ("piper-joe", "speech"),
+)
+
+
 def _embedded() -> list[Entry]:
-    free = Price()
+    chat = [(name, one.title[0], "text", ("tools",)) for name, one in MODELS.items()]
+    others: list[tuple[str, str, str, tuple[str, ...]]] = [(name, name, modality, ()) for name, modality in _EMBEDDED]
     return [
         Entry(
             kind=MODEL,
             name=LOCAL_PREFIX + name,
-            title=one.title[0],
-            modality="text",
-            capabilities=("tools",),
-            offers=(Offer(provider=LOCAL, name=name, price=free),),
+            title=title,
+            modality=modality,
+            capabilities=capabilities,
+            offers=(Offer(provider=LOCAL, name=name, price=Price()),),
         )
-        for name, one in MODELS.items()
+        for name, title, modality, capabilities in (*chat, *others)
     ]
 
 

@@ -12,6 +12,7 @@ MAX_QUERY_CHARS = 200
 _LATIN = re.compile(r"[a-z0-9][a-z0-9.+_-]*")
 _IS_LATIN = re.compile(r"[\x00-\x7f]+")
 NAME_WEIGHT, WORD_WEIGHT, PLATFORM_WEIGHT, WISH_WEIGHT = 6.0, 4.0, 0.5, 3.0
+LONG_WORD = 5
 #: A context of this many tokens fulfils the wish for a long one in full.
 LONG_TOKENS = 1_000_000
 
@@ -47,12 +48,19 @@ def _score(entry: Entry, asked: str, latin: frozenset[str], said: set[str], wish
     known, rarities = _words()[entry.kind, entry.name], _rarities()
     score = sum(WORD_WEIGHT * rarities[word] * (1 + 0.25 * word.count(" ")) for word in said & known)
     names = (entry.name.lower(), *(alias.lower() for alias in entry.aliases))
-    parts = [word for word in latin if len(word) > 2 and any(word in name for name in names)]
+    parts = [word for word in latin if len(word) > 2 and any(_is_part(word, name) for name in names)]
     score += sum(NAME_WEIGHT * len(word) / max(len(names[0]), len(word)) for word in parts)
     if asked in names:
         score += 2 * NAME_WEIGHT
     # a wish alone finds what has it; beside other words it puts those in order that they are said of
     return score + _wished(entry, wishes) if score > 0 or not said else 0.0
+
+
+def _is_part(word: str, name: str) -> bool:
+    """Whether a word is a part of a name: where one begins, or a long one anywhere. `for` is no part of `paraformer`."""
+    if len(word) >= LONG_WORD:
+        return word in name
+    return re.search(rf"(?<![a-z0-9]){re.escape(word)}", name) is not None
 
 
 def _wished(entry: Entry, wishes: set[str]) -> float:

@@ -20,6 +20,7 @@ from steelyard.store.migrations import (
     m0010_knowledge,
     m0011_apps,
     m0012_members,
+    m0013_quota_wishes,
 )
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ STEPS: "tuple[Callable[[Operations], None], ...]" = (
     m0010_knowledge.upgrade,
     m0011_apps.upgrade,
     m0012_members.upgrade,
+    m0013_quota_wishes.upgrade,
 )
 
 

@@ -1,6 +1,8 @@
 """The console's rooms under one roof."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from starlette.requests import Request
@@ -9,6 +11,7 @@ from starlette.routing import Route
 
 from steelyard.base.secrets import derive
 from steelyard.base.tokens import Signer
+from steelyard.control.hub.meaning import Embed, MeaningSearch
 from steelyard.control.members import Members
 from steelyard.control.model_book import ModelBook
 from steelyard.control.records import Records
@@ -18,13 +21,18 @@ from steelyard.knowledge.documents import Documents
 from steelyard.knowledge.retrieval import Retriever
 from steelyard.tasks.desk import Desk
 from steelyard.tasks.library import Library
+from steelyard.web.console.alerts_room import AlertsRoom
 from steelyard.web.console.apps_room import AppServices, AppsRoom, PluginsRoom
 from steelyard.web.console.assets import Assets
+from steelyard.web.console.batches_room import BatchesRoom
 from steelyard.web.console.callers import Callers
+from steelyard.web.console.documents_room import DocumentsRoom
 from steelyard.web.console.entrance import Entrance
+from steelyard.web.console.health_room import HealthRoom, ListProcesses
 from steelyard.web.console.hub_room import HubRoom
 from steelyard.web.console.keys_room import KeysRoom
 from steelyard.web.console.knowledge_room import KnowledgeRoom
+from steelyard.web.console.measures import Measures, Monitor
 from steelyard.web.console.members_room import MembersRoom
 from steelyard.web.console.models_room import ModelsRoom
 from steelyard.web.console.overview_room import OverviewRoom
@@ -33,6 +41,7 @@ from steelyard.web.console.parts_room import PartsRoom
 from steelyard.web.console.playground import Playground
 from steelyard.web.console.promql_room import PromqlRoom
 from steelyard.web.console.providers_room import ProvidersRoom
+from steelyard.web.console.quotas_room import QuotasRoom
 from steelyard.web.console.reception import Act, Reception, Room
 from steelyard.web.console.requests_room import RequestsRoom
 from steelyard.web.console.tasks_room import TasksRoom
@@ -53,6 +62,19 @@ class ConsoleRules:
     public_url: str
     #: The settings as they are shown, secrets masked.
     settings: dict[str, Any]
+    data_dir: Path
+    #: Titles of the APIs' documents, by name.
+    read_documents: Callable[[], Mapping[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """Other processes that pages ask."""
+
+    monitor: Monitor
+    #: The embedded models; see `control.hub.meaning`.
+    embed: Embed
+    list_processes: ListProcesses
 
 
 class KnowledgeServices(Protocol):
@@ -75,6 +97,7 @@ class Console:
         library: Library,
         knowledge: KnowledgeServices,
         apps: AppServices,
+        links: Links,
         master_key: bytes,
         rules: ConsoleRules,
     ) -> None:
@@ -82,7 +105,7 @@ class Console:
         tokens = FormTokens(derive(master_key, "console-forms"))
         pages = Pages(self._assets, tokens)
         signer, url = Signer(master_key), rules.public_url
-        callers = Callers(records, signer)
+        callers, measures = Callers(records, signer), Measures(links.monitor)
         self._reception = Reception(records, members, pages, tokens)
         rooms: list[Room] = [
             Entrance(
@@ -94,7 +117,7 @@ class Console:
                 is_secure=url.startswith("https://"),
             ),
             OverviewRoom(records, models, pages, rules.free_tokens, url),
-            HubRoom(models, pages),
+            HubRoom(models, MeaningSearch(links.embed), callers, measures, pages, url),
             ModelsRoom(models, pages),
             Playground(models, callers, pages, url),
             RequestsRoom(records, models, pages, rules.settings),
@@ -103,10 +126,15 @@ class Console:
             KnowledgeRoom(knowledge.bases, knowledge.documents, knowledge.retriever, callers, pages),
             AppsRoom(apps, models, callers, pages, url),
             PluginsRoom(apps, pages),
+            BatchesRoom(desk, library, callers, pages),
             PromqlRoom(callers, pages),
+            AlertsRoom(links.monitor, pages),
             ProvidersRoom(models, pages),
             KeysRoom(records, models, pages, signer, url),
             WorkspacesRoom(records, pages),
+            QuotasRoom(records, members, pages),
+            DocumentsRoom(rules.read_documents, pages, url),
+            HealthRoom(links.monitor, links.list_processes, pages, rules.settings, rules.data_dir),
             MembersRoom(records, members, pages, url),
         ]
         if rules.is_development:

@@ -10,10 +10,10 @@ from steelyard.control.keys import KeyRecord
 from steelyard.control.model_book import ModelBook
 from steelyard.control.records import Records
 from steelyard.control.usage import CallFilter
+from steelyard.web.console.code import code_of, first_call
 from steelyard.web.console.limit_fields import read_limits
 from steelyard.web.console.pages import Pages
 from steelyard.web.console.reception import Act
-from steelyard.web.console.samples import samples
 from steelyard.web.console.visit import Visit
 
 PAGE = 50
@@ -154,7 +154,11 @@ class KeysRoom:
         )
         model = "qwen-plus" if "qwen-plus" in names else next(iter(sorted(names)), "qwen-plus")
         return self._pages.render(
-            visit, "key_made.html", made=made, samples=samples(self._base_url, made.secret, model), model=model
+            visit,
+            "key_made.html",
+            made=made,
+            samples=code_of(first_call(self._base_url, made.secret, model)),
+            model=model,
         )
 
 

@@ -1,23 +1,37 @@
-"""The models: what answers for each name, at what price, and with what abilities."""
+"""The models: what answers for each name, at what price, and with what abilities; routes are set and taken away."""
 
-from starlette.responses import Response
+from urllib.parse import quote
 
-from steelyard.base.errors import fault
+from starlette.responses import RedirectResponse, Response
+
+from steelyard.base.errors import Fault, fault
+from steelyard.base.units import MICROS
+from steelyard.canon.members import OPERATOR
+from steelyard.canon.model import FASTEST, WEIGHTED, Model, Price
+from steelyard.control.catalogue import RouteSpec
+from steelyard.control.limits import parse_money_micros
 from steelyard.control.model_book import ModelBook
+from steelyard.control.routes import parse_target
 from steelyard.web.console.pages import Pages
 from steelyard.web.console.reception import Act
-from steelyard.web.console.visit import Visit
+from steelyard.web.console.visit import Form, Visit
+
+HOME, ROUTES = "/console/models", "/console/routes"
+STRATEGIES = (WEIGHTED, FASTEST)
 
 
 class ModelsRoom:
-    """The pages of models."""
+    """The pages of models and their routes."""
 
     def __init__(self, models: ModelBook, pages: Pages) -> None:
         self._models = models
         self._pages = pages
         self.acts = (
-            Act("GET", "/console/models", self.list_models),
-            Act("GET", "/console/models/{model:path}", self.show),
+            Act("GET", HOME, self.list_models),
+            Act("POST", ROUTES, self.set_route, OPERATOR, is_everywhere=True),
+            Act("POST", f"{ROUTES}/remove", self.remove_route, OPERATOR, is_everywhere=True),
+            Act("GET", f"{ROUTES}/new", self.form, OPERATOR, is_everywhere=True),
+            Act("GET", f"{HOME}/{{model:path}}", self.show),
         )
 
     async def list_models(self, visit: Visit) -> Response:
@@ -31,4 +45,81 @@ class ModelsRoom:
         model = (await self._models.read()).get(name)
         if model is None:
             raise fault("resource_not_found", detail=f" There is no model {name!r}.")
-        return self._pages.render(visit, "model.html", model=model)
+        return self._pages.render(visit, "model.html", model=model, route=_fields_of(model), strategies=STRATEGIES)
+
+    async def form(self, visit: Visit) -> Response:
+        return self._pages.render(visit, "route_new.html", route=_EMPTY, strategies=STRATEGIES)
+
+    async def set_route(self, visit: Visit) -> Response:
+        """What answers for a name, in what order, and at what price; it is used in every process within two seconds."""
+        name = visit.form.get("model")
+        try:
+            await self._models.set_route(name, _read_route(visit.form), actor=visit.who.id)
+        except Fault as failure:
+            return self._pages.render(
+                visit,
+                "route_new.html",
+                failure.status,
+                route={field: visit.form.get(field) for field in _EMPTY},
+                strategies=STRATEGIES,
+                failure=failure,
+            )
+        return RedirectResponse(f"{HOME}/{quote(name)}?done=route_set", status_code=303)
+
+    async def remove_route(self, visit: Visit) -> Response:
+        """Takes a set route away; what the public list or a provider says of the name holds again."""
+        await self._models.remove_route(visit.form.get("model"), actor=visit.who.id)
+        return RedirectResponse(f"{HOME}?done=route_removed", status_code=303)
+
+
+_EMPTY = dict.fromkeys(
+    ("model", "targets", "strategy", "max_attempts", "aliases", "input", "cached", "output", "currency"), ""
+)
+
+
+def _fields_of(model: Model) -> dict[str, str]:
+    """A model's route as the form has it."""
+    price = model.targets[0].price
+    amounts = {"input": price.input_micros, "cached": price.cached_micros, "output": price.output_micros}
+    told = {
+        name: "" if micros is None or not price.is_known else f"{micros / MICROS:g}" for name, micros in amounts.items()
+    }
+    lines = [f"{one.provider}/{one.model}@{one.priority}*{one.weight}" for one in model.targets]
+    return {
+        **_EMPTY,
+        **told,
+        "model": model.name,
+        "targets": "\n".join(lines),
+        "strategy": model.strategy,
+        "max_attempts": str(model.max_attempts),
+        "currency": price.currency,
+    }
+
+
+def _read_route(form: Form) -> RouteSpec:
+    """The route that a form describes.
+
+    Raises:
+        Fault: naming the field at fault.
+    """
+    targets = tuple(parse_target(one) for one in form.get_list("targets"))
+    return RouteSpec(
+        targets=targets,
+        price=_read_price(form),
+        aliases=form.get_list("aliases"),
+        strategy=form.get("strategy") or WEIGHTED,
+        max_attempts=form.get_int("max_attempts") or 3,
+    )
+
+
+def _read_price(form: Form) -> Price | None:
+    """A price for a million tokens; None where the form has none."""
+    if not form.get("input") and not form.get("output"):
+        return None
+    return Price(
+        version="set",
+        currency=(form.get("currency") or "CNY").upper(),
+        input_micros=parse_money_micros(form.get("input") or "0"),
+        output_micros=parse_money_micros(form.get("output") or "0"),
+        cached_micros=parse_money_micros(form.get("cached")) if form.get("cached") else None,
+    )

@@ -32,17 +32,23 @@ NAV = (
     Place("/console/requests", "nav.requests"),
     Place("/console/usage", "nav.usage"),
     Place("/console/tasks", "nav.tasks"),
+    Place("/console/batches", "nav.batches"),
     Place("/console/files", "nav.files"),
     Place("/console/knowledge", "nav.knowledge"),
     Place("/console/apps", "nav.apps"),
     Place("/console/plugins", "nav.plugins"),
     Place("/console/promql", "nav.promql", DEVELOPER),
+    Place("/console/alerts", "nav.alerts"),
     Place("/console/providers", "nav.providers", OPERATOR, is_everywhere=True),
 )
 SETTINGS_NAV = (
     Place("/console/settings/keys", "nav.keys"),
     Place("/console/settings/workspaces", "nav.workspaces", OPERATOR),
+    Place("/console/settings/quotas", "nav.quotas"),
     Place("/console/settings/members", "nav.members", OWNER, is_everywhere=True),
     Place("/console/settings/audit", "nav.audit", OPERATOR, is_everywhere=True),
+    Place("/console/settings/domains", "nav.domains"),
+    Place("/console/settings/documents", "nav.documents"),
+    Place("/console/settings/health", "nav.health", OPERATOR, is_everywhere=True),
     Place("/console/settings/account", "nav.account"),
 )

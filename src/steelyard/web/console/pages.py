@@ -45,8 +45,24 @@ class Pages:
         )
         self._environment.globals.update(asset=assets.url, version=__version__, nav=NAV, settings_nav=SETTINGS_NAV)
         self._environment.filters.update(
-            moment=moment, money=money, number=number, seconds=seconds, short=short, percent=percent, own=own
+            moment=moment,
+            money=money,
+            number=number,
+            seconds=seconds,
+            short=short,
+            percent=percent,
+            own=own,
+            paid=paid,
+            stamp=stamp,
         )
+
+    def check(self, template: str) -> None:
+        """Compiles a template.
+
+        Raises:
+            TemplateError: something is written wrong in it.
+        """
+        self._environment.get_template(template)
 
     def render(self, visit: Visit, template: str, status: int = 200, **values: Any) -> HTMLResponse:
         """A page or a part of one."""
@@ -80,11 +96,23 @@ def moment(at_us: int | None) -> Markup:
     )
 
 
+def stamp(text: str) -> Markup:
+    """A time as Prometheus writes it; a dash for the year 1, which is its never."""
+    if text.startswith("0001-"):
+        return Markup("–")
+    return Markup('<time datetime="{}">{}</time>').format(text, text[:19].replace("T", " "))
+
+
 def money(micros: int, currency: str) -> str:
     """A sum as people write it, at least two places and no more than are needed."""
     text = f"{micros / MICROS:,.6f}".rstrip("0")
     whole, _, rest = text.partition(".")
     return f"{whole}.{rest.ljust(2, '0')} {currency}".strip()
+
+
+def paid(value: float, currency: str) -> str:
+    """A sum in a currency's units, to six places."""
+    return money(round(value * MICROS), currency)
 
 
 def number(value: int | None) -> str:

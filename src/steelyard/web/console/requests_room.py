@@ -34,6 +34,7 @@ class RequestsRoom:
         self.acts = (
             Act("GET", "/console/requests", self.list_calls),
             Act("GET", "/console/requests/{request_id}", self.show),
+            Act("GET", "/console/requests/{request_id}/cost", self.show_cost),
             Act("GET", "/console/requests/{request_id}/bundle", self.bundle, OPERATOR, is_everywhere=True),
         )
 
@@ -52,6 +53,11 @@ class RequestsRoom:
     async def show(self, visit: Visit) -> Response:
         receipt = await self._wait_for(visit.request.path_params["request_id"], visit.workspace)
         return self._pages.render(visit, "receipt.html", receipt=receipt)
+
+    async def show_cost(self, visit: Visit) -> Response:
+        """What a call cost, in a few words."""
+        receipt = await self._wait_for(visit.request.path_params["request_id"], visit.workspace)
+        return self._pages.render(visit, "receipt_cost.html", receipt=receipt)
 
     async def bundle(self, visit: Visit) -> Response:
         """What is known of the call, as a file for whoever helps."""

@@ -30,6 +30,7 @@ class TasksRoom:
             Act("POST", f"{TASKS}/{{task_id}}/cancel", self.cancel, DEVELOPER),
             Act("POST", f"{TASKS}/{{task_id}}/redeliver", self.redeliver, OPERATOR),
             Act("GET", FILES, self.list_objects),
+            Act("GET", "/console/settings/domains", self.list_domains),
             Act("POST", f"{FILES}/{{object_id}}/keep", self.keep, DEVELOPER),
             Act("POST", f"{FILES}/{{object_id}}/revoke", self.revoke, DEVELOPER),
             Act("POST", f"{FILES}/{{object_id}}/delete", self.delete, DEVELOPER),
@@ -84,6 +85,10 @@ class TasksRoom:
         found = await self._library.list_objects(visit.workspace, OBJECTS)
         shown = [(one, self._library.link(one)) for one in found]
         return self._pages.render(visit, "files.html", objects=shown, limit=OBJECTS)
+
+    async def list_domains(self, visit: Visit) -> Response:
+        """What a firewall or a mini-program must let through to open any link of ours."""
+        return self._pages.render(visit, "domains.html", domains=self._library.domains())
 
     async def keep(self, visit: Visit) -> Response:
         ttl_s = read_ttl_s(visit.form.get("ttl"))

@@ -61,7 +61,7 @@ class WorkspacesRoom:
     async def _show(self, visit: Visit, failure: Fault | None) -> Response:
         name = self._name(visit)
         record = await workspaces.get_workspace(self._records, name)
-        budget = await show_budget(self._records, name, record.policy.limits)
+        budget = await show_budget(self._records, f"workspace:{name}", record.policy.limits)
         return self._pages.render(
             visit,
             "workspace.html",

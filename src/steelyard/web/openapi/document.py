@@ -83,7 +83,8 @@ def _responses(sheet: Sheet, entry: Entry) -> dict[str, Any]:
     else:
         content = {JSON: {"schema": _reference(entry.answer) if entry.answer else {"type": "object"}}}
     if entry.streams:
-        content[EVENTS] = {"schema": {"type": "string"}}
+        # OpenAPI 3.1 has no words for what events look like
+        content[EVENTS] = {}
     refusal = {"description": "What is wrong and what to do", "content": {JSON: {"schema": _reference(sheet.refusal)}}}
     return {**{status: {"description": "Done", "content": content} for status in entry.statuses}, "default": refusal}
 

@@ -9,6 +9,8 @@ import yaml
 
 #: What `answer` says of raw bytes.
 BYTES = "bytes"
+#: Ten times as fast, where PyYAML was built with it.
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _WRITTEN = ("openai", "dashscope", "anthropic", "prometheus")
 
 
@@ -58,4 +60,4 @@ def read_sheets() -> dict[str, Sheet]:
     """The sheets that are written by hand, by name."""
     folder = files(__package__)
     texts = {name: (folder / f"{name}.yaml").read_text(encoding="utf-8") for name in _WRITTEN}
-    return {name: msgspec.convert(yaml.safe_load(text), Sheet) for name, text in texts.items()}
+    return {name: msgspec.convert(yaml.load(text, _LOADER), Sheet) for name, text in texts.items()}  # noqa: S506 - safe either way

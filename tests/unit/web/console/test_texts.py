@@ -7,8 +7,12 @@ import pytest
 
 from steelyard.base.catalogue import BY_SLUG
 from steelyard.canon.members import ROLES
+from steelyard.web.console.assets import Assets
+from steelyard.web.console.modes import MODES
 from steelyard.web.console.nav import NAV, SETTINGS_NAV
+from steelyard.web.console.pages import Pages
 from steelyard.web.console.texts import pick_language, read_texts, texts_in
+from steelyard.web.console.visit import FormTokens
 
 FOLDER = files("steelyard.web.console")
 TEMPLATES = {one.name: one.read_text(encoding="utf-8") for one in (FOLDER / "templates").iterdir()}
@@ -22,13 +26,19 @@ BUILT = {
     "models.origin_": ("file", "set", "provider", "embedded"),
     "providers.from_": ("file", "stored"),
     "hub.modality_": ("text", "vision", "embedding", "rerank", "image", "video", "transcription", "speech"),
+    "keys.per_": ("day", "month", "total"),
+    "models.strategy_": ("weighted", "fastest"),
+    "quotas.state_": ("open", "granted", "declined"),
     "knowledge.mode_": ("hybrid", "text", "vectors"),
     "plugins.of_": ("workspace", "builtin", "operator"),
+    "playground.mode_": tuple(MODES),
     "promql.example_": ("calls", "tokens", "slow", "failed"),
     "requests.outcome_": ("broken", "abandoned", "failed"),
 }
 #: Product and parameter names, and signs, are the same in every language.
-SAME = {"steelyard", "temperature", "max_tokens", "OpenAI", "DashScope", "Anthropic", "OK", "CSV", "PromQL"}
+SAME = {"steelyard", "temperature", "max_tokens", "OpenAI", "DashScope", "Anthropic", "OK", "CSV", "PromQL", "JSON", "Schema", "Apifox", "Postman", "OpenAPI"} | {
+    "dimensions", "size", "tools", "top_n",
+}  # fmt: skip
 
 
 def test_both_languages() -> None:
@@ -103,3 +113,9 @@ def test_faults_of_the_console_say_what_to_do_in_both() -> None:
         row = BY_SLUG[slug]
         assert all(row.cause)
         assert all(row.cure)
+
+
+@pytest.mark.parametrize("name", sorted(TEMPLATES))
+def test_templates_compile(name: str) -> None:
+    """No filter or tag is written wrong."""
+    Pages(Assets(), FormTokens(b"k" * 32)).check(name)

@@ -1,4 +1,4 @@
-// What pages cannot do by themselves: copying, asking before what cannot be undone, local times, plots, and the playground.
+// What pages cannot do by themselves: copying, asking before what cannot be undone, local times, plots, and calls of their own.
 "use strict";
 (() => {
   const each = (selector, act) => document.querySelectorAll(selector).forEach(act);
@@ -48,6 +48,7 @@
     if (!answer.ok) throw new Error((new DOMParser().parseFromString(await answer.text(), "text/html")).body.textContent.trim());
     return (await answer.json()).token;
   };
+  window.steelyard = { mint };
 
   const colours = ["#0b8a7d", "#c2561a", "#5a56c9", "#b03060", "#7a7a00", "#2a7ab8", "#777777"];
   const plot = (place) => {
@@ -65,101 +66,6 @@
     };
     const chart = new uPlot(options, told.columns, place);
     new ResizeObserver(() => chart.setSize({ width: place.clientWidth - 28, height: 240 })).observe(place);
-  };
-
-  // the playground: each model is asked by the browser itself, with a token for that one call
-  const playground = (form) => {
-    const words = form.dataset, answers = document.getElementById("answers"), stop = form.querySelector("[data-stop]");
-    let running = [];
-
-    const asked = () => {
-      const data = new FormData(form);
-      const messages = [];
-      if (data.get("system").trim()) messages.push({ role: "system", content: data.get("system") });
-      messages.push({ role: "user", content: data.get("prompt") });
-      const body = { messages };
-      if (data.get("temperature").trim()) body.temperature = Number(data.get("temperature"));
-      if (data.get("max_tokens").trim()) body.max_tokens = Number(data.get("max_tokens"));
-      return { key: data.get("key"), models: [...new Set(data.getAll("model").filter(Boolean))], body };
-    };
-
-    const showCode = () => {
-      const { models, body } = asked();
-      const text = JSON.stringify({ model: models[0], ...body }, null, 2).replaceAll("'", "'\\''");
-      document.getElementById("the-code").textContent =
-        `curl ${words.base}/compatible-mode/v1/chat/completions \\\n  -H "Authorization: Bearer $DASHSCOPE_API_KEY" \\\n  -H "Content-Type: application/json" \\\n  -d '${text}'`;
-    };
-
-    const box = (model) => {
-      const made = document.createElement("section");
-      made.className = "answer";
-      const part = (tag, name) => { const one = document.createElement(tag); one.className = name; made.append(one); return one; };
-      part("h3", "").textContent = model;
-      const [thought, text, told] = [part("pre", "thought"), part("pre", "text"), part("p", "small told")];
-      told.textContent = words.textRunning;
-      answers.append(made);
-      return { thought, text, told };
-    };
-
-    const read = async (answer, place, began) => {
-      const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
-      let rest = "", first = 0, usage = null;
-      for (;;) {
-        const { value, done } = await reader.read();
-        if (done) break;
-        rest += value;
-        const lines = rest.split("\n");
-        rest = lines.pop();
-        for (const line of lines) {
-          if (!line.startsWith("data:") || line.includes("[DONE]")) continue;
-          const event = JSON.parse(line.slice(5));
-          if (event.error) throw new Error(event.error.message);
-          usage = event.usage ?? usage;
-          const delta = event.choices?.[0]?.delta ?? {};
-          if (!first && (delta.content || delta.reasoning_content)) first = performance.now();
-          place.thought.textContent += delta.reasoning_content ?? "";
-          place.text.textContent += delta.content ?? "";
-        }
-      }
-      return { first: (first || performance.now()) - began, tail: performance.now() - (first || began), usage };
-    };
-
-    const ask = async (key, model, body) => {
-      const place = box(model), cut = new AbortController();
-      running.push(cut);
-      try {
-        const token = await mint("/console/playground/token", words.token, { key, model });
-        const began = performance.now();
-        const answer = await fetch("/v1/chat/completions", {
-          method: "POST", signal: cut.signal, headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
-          body: JSON.stringify({ model, ...body, stream: true, stream_options: { include_usage: true } }),
-        });
-        if (!answer.ok) throw new Error((await answer.json()).error.message);
-        const { first, tail, usage } = await read(answer, place, began);
-        const count = usage?.completion_tokens ?? 0;
-        place.told.textContent = `${words.textFirst} ${Math.round(first)} ms · ${(count / Math.max(tail / 1000, 0.001)).toFixed(1)} ${words.textSpeed} · ${usage?.prompt_tokens ?? "–"} + ${count} ${words.textTokens} · ${answer.headers.get("x-steelyard-target") ?? ""}`;
-        const receipt = document.createElement("a");
-        receipt.href = `/console/requests/${answer.headers.get("x-request-id")}`;
-        receipt.textContent = answer.headers.get("x-request-id");
-        place.told.append(" ", receipt);
-      } catch (failure) {
-        place.told.textContent = failure.name === "AbortError" ? words.textStopped : failure.message;
-        place.told.classList.add("notice", "bad");
-      }
-    };
-
-    form.addEventListener("submit", async (event) => {
-      event.preventDefault();
-      const { key, models, body } = asked();
-      answers.replaceChildren();
-      running = [];
-      stop.hidden = false;
-      await Promise.all(models.map((model) => ask(key, model, body)));
-      stop.hidden = true;
-    });
-    stop.addEventListener("click", () => running.forEach((one) => one.abort()));
-    form.addEventListener("input", showCode);
-    showCode();
   };
 
   const tryApp = (form) => {
@@ -200,7 +106,7 @@
     const bar = form.querySelector("progress"), told = form.querySelector("[role=status]");
     const send = (file, token, done, total) => new Promise((resolve, reject) => {
       const request = new XMLHttpRequest(), data = new FormData();
-      data.append("purpose", "file-extract");
+      data.append("purpose", form.dataset.purpose ?? "file-extract");
       data.append("file", file);
       request.open("POST", "/v1/files");
       request.setRequestHeader("authorization", `Bearer ${token}`);
@@ -293,7 +199,6 @@
   document.addEventListener("DOMContentLoaded", () => {
     showTimes(document);
     each("[data-plot]", plot);
-    each("#playground", playground);
     each("#try-app", tryApp);
     each("#promql", promql);
     each("#upload", upload);

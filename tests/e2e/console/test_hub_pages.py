@@ -1,0 +1,98 @@
+"""The pages of the hub, in a real Chromium."""
+
+import re
+import time
+from urllib.parse import unquote_plus
+
+import httpx
+from playwright.sync_api import Browser, expect
+
+from browser import open_page
+from installation import Installation
+from people import Person, call, sign_in
+
+NAMES = ("answers", "first", "errors", "speed", "price")
+
+
+def test_the_hub(house: Installation, owner: Person, browser: Browser) -> None:
+    """What people call it finds it; models are compared; a provider's page leads to adding it."""
+    watched = open_page(browser, house.origin, locale="zh-CN")
+    page = sign_in(watched)
+    page.get_by_role("link", name="API 广场").click()
+    page.get_by_placeholder("阿里云百炼").fill("阿里云百炼 开放平台 API")
+    page.get_by_role("button", name="查找").click()
+    page.locator(".tiles a").first.click()
+    expect(page.locator("h1")).to_contain_text("阿里云百炼")
+    expect(page.locator("main")).to_contain_text("https://dashscope.aliyuncs.com/compatible-mode/v1")
+    expect(page.get_by_role("link", name="接入服务商")).to_have_attribute(
+        "href", "/console/providers/new?vendor=dashscope"
+    )
+    watched.goto("/hub/?q=便宜的中文长文本模型")
+    for place in (0, 1):
+        page.locator("tbody input").nth(place).check()
+    page.get_by_role("button", name="对比").click()
+    expect(page.locator("thead th")).to_have_count(3)
+    expect(page.locator("main")).to_contain_text("1,000,000")
+    with httpx.Client(base_url=house.origin) as stranger:
+        assert stranger.get("/hub/").headers["location"] == "/console/sign-in?next=/hub/"
+    assert watched.problems == []
+
+
+def test_the_hub_by_meaning(house: Installation, owner: Person) -> None:
+    """Words that nothing is called by find what they mean; what means nothing finds nothing."""
+    page = owner.get("/hub/?q=让老照片里的人动起来", headers={"accept-language": "zh"}).text
+    assert "按含义理解为：图生视频" in page
+    assert "wan2.2-i2v" in page
+    assert "图生视频" not in owner.get("/hub/?q=zzz+qqq").text.split("<main")[1]
+
+
+def test_comparison_is_its_promql(house: Installation, owner: Person) -> None:
+    """Figures of the comparison and of the ranking are those that the same PromQL gives for the same time."""
+    key = house.create_key(name="measured")["key"]
+    deadline = time.monotonic() + 60
+    while (page := owner.get("/hub/compare?model=qwen-plus&model=qwen-turbo").text).count('data-figure="price"') < 2:
+        # an increase needs a look before it and one behind
+        call(house, key, model="qwen-plus", stream=True)
+        call(house, key, model="qwen-turbo")
+        time.sleep(1)
+        assert time.monotonic() < deadline, page
+    assert _agree(house, key, page) == {"qwen-plus": set(NAMES), "qwen-turbo": {"answers", "errors", "price"}}
+    ranking = owner.get("/hub/ranking?window=1h&order=price").text
+    assert _agree(house, key, ranking)["qwen-plus"] == set(NAMES)
+    assert ranking.index('data-model="qwen-turbo"') < ranking.index('data-model="qwen-plus"')
+
+
+def _agree(house: Installation, key: str, page: str) -> dict[str, set[str]]:
+    """Asks a page's queries again; which figures it had of each model."""
+    at = re.search(r'data-at="(\d+)"', page)
+    assert at is not None
+    queries = list(dict.fromkeys(re.findall(r'href="/console/promql\?q=([^"]+)"', page.split("<main")[1])))
+    told: dict[tuple[str, str], float] = {}
+    for name, query in zip(NAMES, queries, strict=True):
+        answer = httpx.get(
+            f"{house.origin}/prometheus/api/v1/query",
+            params={"query": unquote_plus(query), "time": at[1]},
+            headers={"authorization": f"Bearer {key}"},
+        ).json()["data"]["result"]
+        told |= {(one["metric"]["model"], name): float(one["value"][1]) for one in answer}
+    found: dict[str, set[str]] = {}
+    for row in re.findall(r'data-model="[^"]+".*?(?=data-model="|</table>)', page, re.DOTALL):
+        model = row.split('"')[1]
+        for name, value in re.findall(r'data-figure="(\w+)" data-value="([^"]+)"', row):
+            assert float(value) == told[model, name], (model, name)
+            found.setdefault(model, set()).add(name)
+    return found
+
+
+def test_a_model_is_tried_in_place(house: Installation, owner: Person, browser: Browser) -> None:
+    """Parameters, samples, errors with their cure, and an answer on the entry's own page."""
+    house.create_key(name="taster")
+    watched = open_page(browser, house.origin, locale="zh-CN")
+    page = sign_in(watched)
+    watched.goto("/hub/models/local/multilingual-e5-small")
+    for heading in ("参数", "示例代码", "常见错误", "在此体验"):
+        expect(page.get_by_role("heading", name=heading)).to_be_visible()
+    expect(page.locator("main")).to_contain_text("model_not_found")
+    page.get_by_role("button", name="发送").click()
+    expect(page.locator(".answer .told a")).to_have_count(1, timeout=30_000)
+    assert watched.problems == []

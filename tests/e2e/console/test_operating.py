@@ -1,0 +1,157 @@
+"""What an operator does in the console: routes, batches, alerts, health, quotas, documents."""
+
+import json
+import re
+import time
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, expect
+
+from browser import open_page
+from installation import Installation
+from people import HOSTILE, Person, call, sign_in
+
+
+def test_routes_and_prices(house: Installation, owner: Person, browser: Browser) -> None:
+    """A name is led to a target at a price, answers, is changed, and is taken away again."""
+    key = house.create_key(name="router")["key"]
+    watched = open_page(browser, house.origin, locale="en-US")
+    page = sign_in(watched)
+    watched.goto("/console/routes/new")
+    page.fill("#f-model", "house-model")
+    page.fill("#f-targets", "nowhere/at-all")
+    page.get_by_role("button", name="Set the route").click()
+    expect(page.locator(".notice.bad")).to_contain_text("nowhere")
+    page.fill("#f-targets", "fake/vendor-model@0*2\nfake/vendor-model@1")
+    page.fill("#f-input", "1.5")
+    page.fill("#f-output", "6")
+    page.get_by_role("button", name="Set the route").click()
+    expect(page.locator("h1")).to_contain_text("house-model")
+    expect(page.locator("main table")).to_contain_text("1.50 CNY")
+    _until(lambda: call(house, key, model="house-model").status_code == 200)
+    page.locator("summary", has_text="Change route and price").click()
+    expect(page.locator("#f-targets")).to_have_value("fake/vendor-model@0*2\nfake/vendor-model@1*1")
+    page.fill("#f-output", "9")
+    page.get_by_role("button", name="Set the route").click()
+    expect(page.locator("main table")).to_contain_text("9.00 CNY")
+    page.once("dialog", lambda one: one.accept())
+    page.get_by_role("button", name="Take the route away").click()
+    expect(page.locator(".notice.good")).to_be_visible()
+    _until(lambda: call(house, key, model="house-model").status_code == 404)
+    assert [one for one in watched.problems if "400" not in one] == []
+
+
+def test_batches(house: Installation, owner: Person, browser: Browser) -> None:
+    """A file of calls is uploaded by the browser, answered, and its results are downloaded."""
+    house.create_key(name="batcher")
+    lines = [
+        json.dumps(
+            {
+                "custom_id": f"line-{number}",
+                "method": "POST",
+                "url": "/v1/chat/completions",
+                "body": {"model": "priced", "messages": [{"role": "user", "content": HOSTILE}]},
+            }
+        )
+        for number in range(3)
+    ]
+    watched = open_page(browser, house.origin, locale="en-US")
+    page = sign_in(watched)
+    watched.goto("/console/batches")
+    page.set_input_files(
+        "#u-files", [{"name": "calls.jsonl", "mimeType": "application/jsonl", "buffer": "\n".join(lines).encode()}]
+    )
+    page.get_by_role("button", name="Begin").first.click()
+    expect(page.locator(".notice.good")).to_be_visible(timeout=20_000)
+    expect(page.locator("#batches")).to_contain_text("completed", timeout=60_000)
+    expect(page.locator("#batches")).to_contain_text("3 +")
+    link = page.get_by_role("link", name="answers").get_attribute("href")
+    answers = owner.get(str(link), follow_redirects=True)
+    assert answers.text.count("line-") == 3
+    assert watched.problems == []
+    wrong = owner.post("/console/batches", key="key_none", file="file-none", endpoint="/v1/embeddings", window="24h")
+    assert wrong.status_code == 404
+
+
+def test_quotas(house: Installation, owner: Person) -> None:
+    """A developer asks, cannot decide, and is told; what is granted holds at once, and nothing is decided twice."""
+    owner.post("/console/settings/workspaces", name="quoted")
+    developer = owner.invite("developer", "quoted")
+    home = "/console/settings/quotas"
+    assert developer.post(home, rpm="20").status_code == 400
+    assert developer.post(home, rpm="20", budget_money="5", reason=HOSTILE).status_code == 303
+    wish = re.search(rf"{home}/(quota_\w+)", owner.get(home).text)
+    assert wish is not None
+    assert "<script>alert(1)" not in owner.get(home).text
+    assert developer.post(f"{home}/{wish[1]}", decision="grant").status_code == 403
+    stranger = owner.invite("operator", "default")
+    assert stranger.post(f"{home}/{wish[1]}", decision="grant").status_code == 403
+    assert owner.post(f"{home}/{wish[1]}", decision="perhaps").status_code == 400
+    assert owner.post(f"{home}/{wish[1]}", decision="grant", answer="well then").status_code == 303
+    assert owner.post(f"{home}/{wish[1]}", decision="decline").status_code == 400
+    assert "well then" in developer.get(home).text
+    admin = house.create_key("--kind", "admin", name="quota-reader")["key"]
+    told = httpx.get(f"{house.origin}/control/v1/workspaces/quoted", headers={"authorization": f"Bearer {admin}"})
+    assert told.json()["limits"]["rpm"] == 20
+    assert told.json()["budget"]["amount"] == 5_000_000
+    assert "quotas.grant" in owner.get("/console/settings/audit?action=quotas").text
+    for _ in range(10):
+        assert developer.post(home, rpm="1", reason="more").status_code == 303
+    assert developer.post(home, rpm="1", reason="more").status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("/console/settings/health", ["gateway ·", "face", "monitor ·", "worker ·", "[server]"]),
+        ("/console/settings/domains", ["http://127.0.0.1"]),
+        ("/console/settings/documents", ["/openapi/dashscope.json", "Apifox"]),
+        ("/console/alerts", ["rules check", "AlwaysOn", "firing", "&lt;script&gt;alert(1)"]),
+    ],
+)
+def test_rooms_tell(owner: Person, path: str, words: list[str]) -> None:
+    def told() -> bool:
+        page = owner.get(path)
+        return page.status_code == 200 and all(word in page.text for word in words)
+
+    _until(told)
+
+
+def test_rule_files_are_read_again(house: Installation, owner: Person) -> None:
+    """What is wrong in them is told, and the rules stay as they were."""
+    rules = house.directory / "rules.yml"
+    kept = rules.read_text()
+    rules.write_text("groups:\n- nam: own\n")
+    refused = owner.post("/console/alerts/reload")
+    assert refused.status_code == 400
+    assert "rules.yml" in refused.text
+    rules.write_text(kept)
+    assert owner.post("/console/alerts/reload").status_code == 303
+    assert owner.invite("developer").post("/console/alerts/reload").status_code == 403
+
+
+def test_health_hides_secrets(owner: Person) -> None:
+    page = owner.get("/console/settings/health").text
+    assert "vendor-secret" not in page
+    assert "vendor-secret" not in owner.get("/console/models/priced").text
+
+
+def test_documents_are_public_and_whole(house: Installation) -> None:
+    """No key, no session: what is listed is there, for pages of any origin, and names this server."""
+    listed = httpx.get(f"{house.origin}/openapi").json()["data"]
+    assert {one["name"] for one in listed} == {"openai", "dashscope", "anthropic", "prometheus", "bailian", "control"}
+    for one in listed:
+        document = httpx.get(house.origin + one["document"])
+        assert document.headers["access-control-allow-origin"] == "*"
+        assert document.json()["openapi"] == "3.1.0"
+        assert httpx.get(house.origin + one["collection"]).json()["item"]
+    assert httpx.get(f"{house.origin}/openapi/none.json").status_code == 404
+    assert httpx.get(f"{house.origin}/openapi/openai.txt").status_code == 404
+
+
+def _until(is_so: object, within_s: float = 20) -> None:
+    deadline = time.monotonic() + within_s
+    while not is_so():  # type: ignore[operator]
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
