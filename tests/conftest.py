@@ -9,9 +9,19 @@ import pytest
 
 from installation import ALL_ENGINES, Installation, Served, Vendor, vendor_config
 
+#: What looks at how long something takes runs last, when nothing runs beside it any more.
+TIMED = {
+    f"test_{name}.py"
+    for name in (
+        "apps_chaos", "chaos", "embedded", "hostile", "hygiene", "knowledge_chaos", "limits", "prometheus_hostile", "reload",
+        "remote_prometheus", "resilience", "setup_faults",
+    )
+}  # fmt: skip
+
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Long tests run where they are asked for by their mark, and are left out otherwise."""
+    items.sort(key=lambda item: item.path.name in TIMED)
     if "long" in (config.getoption("-m") or ""):
         return
     chosen = [item for item in items if item.get_closest_marker("long") is None]
