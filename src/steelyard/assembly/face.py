@@ -23,7 +23,7 @@ from steelyard.base.sealing import Sealer
 from steelyard.base.segments import get_machine_id
 from steelyard.base.tokens import Signer
 from steelyard.config import Settings, resolve_secret, show_settings
-from steelyard.control import replay, responses
+from steelyard.control import kept_calls, replay, responses
 from steelyard.control.access_keys import AccessKeys
 from steelyard.control.balances import Balances
 from steelyard.control.carrier import Carrier
@@ -128,6 +128,7 @@ class Face:
                 desk,
                 make_supplier(settings, self._shelf),
                 self._knowledge.answering,
+                self._sealer,
             ),
             TokensApi(database, Signer(self._master_key)),
             ResponsesApi(database),
@@ -205,6 +206,7 @@ class Face:
     async def _sweep(self) -> None:
         await replay.sweep(self._database)
         await responses.sweep(self._database)
+        await kept_calls.sweep(self._database)
         await self._leases.forget_old(now_us())
         await self._desk.sweep()
         await self._members.sweep()

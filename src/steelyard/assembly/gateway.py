@@ -76,6 +76,7 @@ async def run_gateway(orders: Orders) -> None:
             AnswerCache(face),
             Checker(pool),
             face,
+            face,
             Counter(face),
             Passages(face),
             Contents(face, OwnLinks(settings.link_origin, relays=settings.outbound.relay == "always")),

@@ -62,5 +62,7 @@ class Workspace(msgspec.Struct, frozen=True, kw_only=True):
     apps: frozenset[str] = frozenset()
     plugins: frozenset[str] = frozenset()
     tools: tuple[str, ...] = ()
+    #: How many of its calls are kept whole, to be asked again.
+    kept_calls: int = 0
     #: The free tokens that were granted, where their end is the end; None where calls go on and are charged.
     free_tokens: int | None = None

@@ -45,6 +45,7 @@ async def take_snapshot(database: Database, declared: Declared, stored: Stored) 
                 cache=one.policy.cache,
                 downloads=one.policy.downloads,
                 tools=one.policy.tools,
+                kept_calls=one.policy.kept_calls,
                 apps=frozenset(published.get(one.name, ())),
                 plugins=(shared | on.get(one.name, set())) - off.get(one.name, set()),
                 free_tokens=one.free_tokens_granted if declared.stop_when_exhausted else None,

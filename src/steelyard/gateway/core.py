@@ -31,8 +31,9 @@ from steelyard.gateway.idempotency import HEADER as IDEMPOTENCY_KEY
 from steelyard.gateway.idempotency import Once, once_of, wants_no_replay
 from steelyard.gateway.inspection import HEADER as INSPECTION_HEADER
 from steelyard.gateway.inspection import Inspection, Inspectors, stages_of, texts_of_request
+from steelyard.gateway.keeping import is_kept, keep_call
 from steelyard.gateway.passages import CitingExchange, Passages
-from steelyard.gateway.ports import Audit, Replay, Responses, Sink
+from steelyard.gateway.ports import Audit, KeptCalls, Replay, Responses, Sink
 from steelyard.gateway.recording import RecordingExchange
 from steelyard.gateway.relay import Relay
 from steelyard.gateway.responses import KeepingExchange, find_context
@@ -73,6 +74,7 @@ class Core:
         cache: AnswerCache,
         checker: Checker,
         responses: Responses,
+        kept_calls: KeptCalls,
         counter: Counter,
         passages: Passages,
         contents: Contents,
@@ -91,6 +93,7 @@ class Core:
         self._cache = cache
         self._checker = checker
         self._responses = responses
+        self._kept_calls = kept_calls
         self._counter = counter
         self._contents = contents
         self._errands = errands
@@ -113,6 +116,9 @@ class Core:
         self._attempt(call, grant, exchange, dialect)
 
     def _attempt(self, call: Call, grant: Grant, exchange: Exchange, dialect: Operation) -> None:
+        workspace = self.admission.snapshot.workspaces.get(grant.workspace)
+        if workspace is not None and workspace.kept_calls and is_kept(grant, dialect):
+            exchange = RecordingExchange(exchange, lambda one: self._keep_whole(call, grant, one))
         try:
             self._answer(call, grant, exchange, dialect)
         except Exception as problem:  # noqa: BLE001 - the request's frame
@@ -432,6 +438,12 @@ class Core:
         )
         # refusals go through the recording too, so that the key is freed again
         self._attempt(call, grant, recording, dialect)
+
+    def _keep_whole(self, call: Call, grant: Grant, recording: RecordingExchange) -> None:
+        """Keeps a good answer with its call, behind the answer's back."""
+        answer = recording.answer(keeps=True)
+        if answer is not None:
+            self._spawn(keep_call(self._kept_calls, call, grant, answer.body))
 
     async def _keep(self, once: Once, recording: RecordingExchange, keeps: bool) -> None:
         # the client has its answer already; a lost note only means that a repeat is told to wait

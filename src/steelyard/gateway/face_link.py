@@ -15,6 +15,7 @@ from steelyard.base.clock import monotonic
 from steelyard.base.errors import Fault, fault
 from steelyard.base.jsondoor import encode
 from steelyard.canon.grant import Grant
+from steelyard.canon.kept import KeptCall
 from steelyard.canon.knowledge import FoundPassages, KnowledgeWish
 from steelyard.canon.snapshot import Snapshot
 from steelyard.gateway.admission import Admission
@@ -196,6 +197,10 @@ class FaceLink:
         """See `ports.Responses`."""
         told = {"workspace": workspace, "id": response_id, "body": body, "items": items}
         await self._ask("/internal/responses/keep", told)
+
+    async def keep_call(self, call: KeptCall) -> None:
+        """See `ports.KeptCalls`."""
+        await self._ask("/internal/calls/keep", call)
 
     async def supply(self, ask: ContentsAsk) -> tuple[str, ...]:
         """See `ports.Supply`."""

@@ -5,6 +5,7 @@ from typing import Protocol
 import msgspec
 
 from steelyard.canon.grant import Grant
+from steelyard.canon.kept import KeptCall
 from steelyard.canon.knowledge import FoundPassages, KnowledgeWish
 from steelyard.canon.receipt import Receipt
 from steelyard.policy.contents import ContentsAsk
@@ -104,6 +105,14 @@ class Responses(Protocol):
 
     async def keep_response(self, workspace: str, response_id: str, body: bytes, items: bytes) -> None:
         """Keeps a response and its items, both JSON."""
+        ...
+
+
+class KeptCalls(Protocol):
+    """Calls that workspaces keep whole."""
+
+    async def keep_call(self, call: KeptCall) -> None:
+        """Keeps a call with its answer."""
         ...
 
 

@@ -127,7 +127,9 @@ async def list_page(
         .limit(limit)
     )
     if text:
-        query = query.where(or_(api_key.c.name.contains(text, autoescape=True), api_key.c.id == text))
+        # an escape character makes SQLite's comparison half as slow again: it is named where it is needed
+        has = api_key.c.name.contains(text, autoescape=any(one in text for one in "%_/"))
+        query = query.where(or_(has, api_key.c.id == text))
     if before is not None:
         query = query.where(tuple_(api_key.c.created_us, api_key.c.id) < before)
     return [_record(row) for row in await connection.execute(query)]

@@ -496,6 +496,21 @@ quota_wish = Table(
     Index("ix_quota_wish_workspace_asked_us", "workspace", "asked_us"),
 )
 
+#: Calls that workspaces keep whole, so that they can be asked again.
+kept_call = Table(
+    "kept_call",
+    metadata,
+    Column("request_id", Text, primary_key=True),
+    Column("workspace", Text, nullable=False),
+    Column("key_id", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    #: body and answer, under the master key
+    Column("sealed", Text, nullable=False),
+    Index("ix_kept_call_workspace_created_us", "workspace", "created_us"),
+    Index("ix_kept_call_created_us", "created_us"),
+)
+
 console_session = Table(
     "console_session",
     metadata,

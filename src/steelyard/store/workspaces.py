@@ -32,6 +32,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     downloads: DownloadBounds = NO_BOUNDS
     #: "off", "alert" or "disable": see `control.hygiene`.
     hygiene: str = ALERT
+    #: How many calls are kept whole, to be asked again; see `control.kept_calls`.
+    kept_calls: int = 0
 
 
 NO_POLICY = Policy()

@@ -10,10 +10,12 @@ from starlette.routing import Route
 
 from steelyard.base.errors import Fault
 from steelyard.base.jsondoor import encode
+from steelyard.base.sealing import Sealer
 from steelyard.canon.faults import told
 from steelyard.canon.grant import Grant
+from steelyard.canon.kept import KeptCall
 from steelyard.canon.knowledge import KnowledgeWish
-from steelyard.control import keys_lookup, minutes, replay, responses, trail
+from steelyard.control import kept_calls, keys_lookup, minutes, replay, responses, trail
 from steelyard.control.access_keys import AccessKeys
 from steelyard.control.feed import Feed
 from steelyard.control.hygiene import Hygiene
@@ -72,7 +74,9 @@ class InternalApi:
         desk: Desk,
         supplier: Supplier,
         answering: Answering,
+        sealer: Sealer,
     ) -> None:
+        self._sealer = sealer
         self._answering = answering
         self._database = records
         self._access_keys = access_keys
@@ -101,6 +105,7 @@ class InternalApi:
             "/internal/cache/keep": self.keep,
             "/internal/responses/find": self.find_items,
             "/internal/responses/keep": self.keep_response,
+            "/internal/calls/keep": self.keep_call,
             "/internal/contents": self.contents,
             "/internal/passages": self.passages,
             "/internal/tasks/submit": self.submit_task,
@@ -206,6 +211,11 @@ class InternalApi:
     async def keep_response(self, request: Request) -> Response:
         told = msgspec.json.decode(await request.body(), type=_KeptResponse)
         await responses.keep(self._records, told.workspace, told.id, told.body, told.items)
+        return json_answer({})
+
+    async def keep_call(self, request: Request) -> Response:
+        call = msgspec.json.decode(await request.body(), type=KeptCall)
+        await kept_calls.keep(self._records, self._sealer, call)
         return json_answer({})
 
     async def contents(self, request: Request) -> Response:

@@ -100,5 +100,5 @@ def pages(house: Installation, owner: Person) -> list[str]:
         "/hub/?q=qwen", "/hub/providers/dashscope", "/hub/models/qwen-plus", "/hub/compare?model=qwen-plus&model=qwen-turbo",
         "/hub/?q=nothing+like+it", base, f"{base}/chunks", app, "/console/apps/new", "/console/plugins/calculator", "/console/plugins/new", f"/console/tasks/{task}",
         "/console/promql?q=up", *(f"/console/playground?mode={mode}" for mode in MODES), "/console/routes/new",
-        "/hub/ranking", "/hub/models/local/poster",
+        "/hub/ranking", "/hub/replay?model=fake", "/hub/models/local/poster",
     ]  # fmt: skip

@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, expect
 
 from browser import open_page
 from installation import Installation
-from people import Person, call, sign_in
+from people import HOSTILE, Person, call, sign_in
 
 NAMES = ("answers", "first", "errors", "speed", "price")
 
@@ -95,4 +95,44 @@ def test_a_model_is_tried_in_place(house: Installation, owner: Person, browser: 
     expect(page.locator("main")).to_contain_text("model_not_found")
     page.get_by_role("button", name="发送").click()
     expect(page.locator(".answer .told a")).to_have_count(1, timeout=30_000)
+    assert watched.problems == []
+
+
+def test_calls_are_asked_again(house: Installation, owner: Person, browser: Browser) -> None:
+    """Nothing is kept until an operator says so; then the cost is told first, and the answers stand side by side."""
+    key = house.create_key(name="replayer")
+    call(house, key["key"], "said before anything was kept")
+    watched = open_page(browser, house.origin, locale="en-US")
+    page = sign_in(watched)
+    watched.goto("/hub/replay")
+    expect(page.locator("main")).to_contain_text("Calls are not kept here")
+    page.get_by_label("Calls that are kept").fill("5")
+    page.get_by_role("button", name="Set", exact=True).click()
+    expect(page.locator(".notice.good")).to_be_visible()
+    time.sleep(2.5)
+    call(house, key["key"], HOSTILE, script={"text": "the first answer"})
+    call(house, key["key"], "streamed", stream=True, script={"text": "a streamed answer"})
+    for _ in range(50):
+        watched.goto("/hub/replay?n=5&model=qwen-plus")
+        shown = page.locator("main").inner_text()
+        if page.locator("[data-replay]").count() == 2 and "– + –" not in shown:
+            break
+        time.sleep(0.2)
+    expect(page.locator("[data-replay]")).to_have_count(2)
+    assert "said before" not in page.content()
+    expect(page.locator("#replay")).to_contain_text("2 calls on qwen-plus will cost about")
+    expect(page.locator("[data-replay]").first).to_contain_text("a streamed answer")
+    expect(page.locator("[data-replay]").last).to_contain_text("the first answer")
+    expect(page.locator("[data-replay]").last).to_contain_text("<script>alert(1)")
+    page.get_by_role("button", name="Ask again").click()
+    expect(page.locator("[data-told] a")).to_have_count(2, timeout=15_000)
+    expect(page.locator("[data-answer]").first).not_to_be_empty()
+    # sealed: neither what was asked nor what was answered can be read in the files
+    files = b"".join(one.read_bytes() for one in house.data_dir.glob("steelyard.db*"))
+    assert b"the first answer" not in files
+    page.get_by_label("Calls that are kept").fill("0")
+    page.get_by_role("button", name="Set", exact=True).click()
+    watched.goto("/hub/replay?n=5&model=qwen-plus")
+    assert page.locator("[data-replay]").count() == 0
+    assert owner.invite("viewer").get("/hub/replay").status_code == 403
     assert watched.problems == []

@@ -133,6 +133,7 @@ def make_core(pool: Pool, sink: Sink, port: int, inspection: InspectionPolicy = 
         Checker(pool),
         None,  # type: ignore[arg-type]
         None,  # type: ignore[arg-type]
+        None,  # type: ignore[arg-type]
         Passages(None),  # type: ignore[arg-type]
         Contents(None, OwnLinks("http://127.0.0.1:8090", relays=False)),  # type: ignore[arg-type]
         Errands(Path("apps.sock")),

@@ -21,6 +21,7 @@ from steelyard.store.migrations import (
     m0011_apps,
     m0012_members,
     m0013_quota_wishes,
+    m0014_kept_calls,
 )
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ STEPS: "tuple[Callable[[Operations], None], ...]" = (
     m0011_apps.upgrade,
     m0012_members.upgrade,
     m0013_quota_wishes.upgrade,
+    m0014_kept_calls.upgrade,
 )
 
 

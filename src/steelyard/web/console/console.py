@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from steelyard.base.sealing import Sealer
 from steelyard.base.secrets import derive
 from steelyard.base.tokens import Signer
 from steelyard.control.hub.meaning import Embed, MeaningSearch
@@ -43,6 +44,7 @@ from steelyard.web.console.promql_room import PromqlRoom
 from steelyard.web.console.providers_room import ProvidersRoom
 from steelyard.web.console.quotas_room import QuotasRoom
 from steelyard.web.console.reception import Act, Reception, Room
+from steelyard.web.console.replay_room import ReplayRoom
 from steelyard.web.console.requests_room import RequestsRoom
 from steelyard.web.console.tasks_room import TasksRoom
 from steelyard.web.console.usage_room import UsageRoom
@@ -118,6 +120,7 @@ class Console:
             ),
             OverviewRoom(records, models, pages, rules.free_tokens, url),
             HubRoom(models, MeaningSearch(links.embed), callers, measures, pages, url),
+            ReplayRoom(records, Sealer(master_key), models, callers, pages),
             ModelsRoom(models, pages),
             Playground(models, callers, pages, url),
             RequestsRoom(records, models, pages, rules.settings),
