@@ -62,23 +62,27 @@ def promql(
         _explain(query, lang)
         return
     if url is None:
-        # the server of the profile, which is this machine's where there is none
-        endpoint = find_endpoint(None, api_key, None)
-        parts = urlsplit(endpoint.base_url)
-        url, api_key = f"{parts.scheme}://{parts.netloc}/prometheus", endpoint.api_key or api_key
+        url, api_key = find_monitor(api_key)
     wish: dict[str, Any] = {"query": query}
     if range is not None:
         span_s = parse_duration_s(range)
         now = time.time()
         step_s = parse_duration_s(step) if step else max(span_s / WIDTH, 1)
         wish |= {"start": now - span_s, "end": now, "step": step_s}
-    answer = _ask(url, wish, api_key, None if user is None else (user, password or ""))
+    answer = ask(url, wish, api_key, None if user is None else (user, password or ""))
     if json:
         print_json(answer)
         return
     for note in (*answer.get("warnings", ()), *answer.get("infos", ())):
         print(note)
     (_plot if range is not None else _show)(answer["data"])
+
+
+def find_monitor(api_key: str | None) -> tuple[str, str | None]:
+    """The monitoring of the profile's server, which is this machine's where there is no profile, and the key for it."""
+    endpoint = find_endpoint(None, api_key, None)
+    parts = urlsplit(endpoint.base_url)
+    return f"{parts.scheme}://{parts.netloc}/prometheus", endpoint.api_key or api_key
 
 
 def _explain(query: str, lang: str) -> None:
@@ -90,7 +94,7 @@ def _explain(query: str, lang: str) -> None:
         print("  " * depth + pick(words, lang))
 
 
-def _ask(url: str, wish: dict[str, Any], api_key: str | None, basic: tuple[str, str] | None) -> dict[str, Any]:
+def ask(url: str, wish: dict[str, Any], api_key: str | None, basic: tuple[str, str] | None) -> dict[str, Any]:
     """The answer of a Prometheus.
 
     Raises:

@@ -28,6 +28,7 @@ from steelyard.dialects import (
     mcp_errors,
     openai_errors,
     openai_models,
+    page_errors,
     prometheus_errors,
 )
 from steelyard.dialects.dialect import Operation
@@ -51,8 +52,8 @@ SIGNED_PREFIXES = ("/o/", "/api/v1/uploads/form", "/leases/")
 PUBLIC_PATHS = ("/healthz", "/readyz", "/errors", "/openapi")
 PUBLIC_PREFIXES = ("/errors/", "/openapi/", "/static/", *SIGNED_PREFIXES)
 #: What the face answers, and who may ask: its console checks its own session.
-FACE_PREFIXES = ("/control/v1/", "/metrics", "/errors", "/openapi", "/console", "/hub", "/static/")
-SESSION_PREFIXES = ("/console", "/hub")
+FACE_PREFIXES = ("/control/v1/", "/metrics", "/errors", "/openapi", *page_errors.PREFIXES, "/static/")
+SESSION_PREFIXES = page_errors.PREFIXES
 #: Paths that an api key may use too, for its own workspace; the face narrows the answer.
 OWN_WORKSPACE_PREFIXES = ("/control/v1/usage", "/control/v1/requests/")
 #: Of these too, where the key is good for the operation.
@@ -448,6 +449,7 @@ _RENDERERS: tuple[tuple[str | tuple[str, ...], Callable[[Fault, str], tuple[Head
     (anthropic_messages.PREFIXES, anthropic_errors.render),
     (MONITOR_PREFIX, prometheus_errors.render),
     (MCP_PREFIX, mcp_errors.render),
+    (page_errors.PREFIXES, page_errors.render),
 )
 
 

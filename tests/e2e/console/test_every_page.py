@@ -1,12 +1,17 @@
 """What holds of every page of the console."""
 
+import os
 import re
+import signal
+import time
+from pathlib import Path
 
+import httpx
 import pytest
 from playwright.sync_api import Browser, expect
 
 from browser import open_page
-from installation import ROOT, Installation
+from installation import ROOT, Installation, Vendor, vendor_config
 from people import Person, call, sign_in
 
 AXE = ROOT / "tests/clients/node/node_modules/axe-core/axe.min.js"
@@ -98,3 +103,28 @@ def test_keyboard(house: Installation, owner: Person, browser: Browser) -> None:
     page.get_by_role("button", name="Delete").click()
     expect(page.locator(".notice.good")).to_contain_text("deleted")
     assert call(house, key["key"]).status_code in (200, 401)
+
+
+def test_there_is_no_such_page(house: Installation, owner: Person) -> None:
+    """Whoever is in is told so on a page; whoever is not is led to the door, and finds out nothing."""
+    for path in ("/console/nothing", "/console/settings/nothing", "/hub/nothing"):
+        answer = owner.get(path)
+        assert (answer.status_code, answer.headers["content-type"]) == (404, "text/html; charset=utf-8"), path
+        assert "To the start page" in answer.text
+        assert httpx.get(house.origin + path).status_code == 303
+
+
+def test_the_face_is_away(tmp_path: Path, vendor: Vendor) -> None:
+    """While the control process is started again people see a page that looks again by itself, and then their own."""
+    with Installation(tmp_path, vendor_config(vendor)) as installation:
+        owner = Person(installation).found()
+        (face,) = [pid for pid, role in installation.children().items() if role == "face"]
+        os.kill(face, signal.SIGKILL)
+        answer = owner.get("/console/")
+        assert (answer.status_code, answer.headers["content-type"]) == (503, "text/html; charset=utf-8")
+        assert 'http-equiv="refresh"' in answer.text
+        assert "retry-after" in answer.headers
+        deadline = time.monotonic() + 20
+        while owner.get("/console/").status_code != 200:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)

@@ -59,6 +59,10 @@ def test_comparison_is_its_promql(house: Installation, owner: Person) -> None:
     assert _agree(house, key, page) == {"qwen-plus": set(NAMES), "qwen-turbo": {"answers", "errors", "price"}}
     ranking = owner.get("/hub/ranking?window=1h&order=price").text
     assert _agree(house, key, ranking)["qwen-plus"] == set(NAMES)
+    words = ("hub", "compare", "qwen-plus", "qwen-turbo", "--window", "7d", "--url", f"{house.origin}/prometheus")
+    told = house.cli(*words, "--api-key", key).stdout
+    assert "tokens/s" in told
+    assert re.search(r"per answer\s+0\.0\d+ CNY\s+0\.0\d+ CNY", told), told
     assert ranking.index('data-model="qwen-turbo"') < ranking.index('data-model="qwen-plus"')
 
 

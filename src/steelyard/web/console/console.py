@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from steelyard.base.errors import fault
 from steelyard.base.sealing import Sealer
 from steelyard.base.secrets import derive
 from steelyard.base.tokens import Signer
@@ -48,7 +49,7 @@ from steelyard.web.console.replay_room import ReplayRoom
 from steelyard.web.console.requests_room import RequestsRoom
 from steelyard.web.console.tasks_room import TasksRoom
 from steelyard.web.console.usage_room import UsageRoom
-from steelyard.web.console.visit import FormTokens
+from steelyard.web.console.visit import FormTokens, Visit
 from steelyard.web.console.workspaces_room import WorkspacesRoom
 
 
@@ -142,7 +143,8 @@ class Console:
         ]
         if rules.is_development:
             rooms.append(PartsRoom(pages))
-        self.acts: tuple[Act, ...] = tuple(act for room in rooms for act in room.acts)
+        nowhere = tuple(Act("GET", f"{prefix}/{{rest:path}}", _show_nothing) for prefix in ("/console", "/hub"))
+        self.acts: tuple[Act, ...] = (*(act for room in rooms for act in room.acts), *nowhere)
 
     def __repr__(self) -> str:
         return f"<Console [{len(self.acts)} acts]>"
@@ -161,6 +163,11 @@ class Console:
 async def _front(_: Request) -> Response:
     """The root says where to go; it shows nothing of the installation."""
     return RedirectResponse("/console/", status_code=302)
+
+
+async def _show_nothing(_: Visit) -> Response:
+    """A page that there is not."""
+    raise fault("path_not_found")
 
 
 async def _to_hub(_: Request) -> Response:
