@@ -86,7 +86,7 @@ fix: $(DEV_STAMP)
 	@$(BIN)/ruff format src tests bench examples
 
 bench: $(DEV_STAMP) bytecode
-	@$(BIN)/python -m bench --million --features --crossings --engine --queue --monitoring --knowledge $(if $(LITELLM),--litellm)
+	@$(BIN)/python -m bench --million --features --crossings --engine --queue --monitoring --knowledge --console $(if $(LITELLM),--litellm)
 
 LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-annotate
 lock: $(RUN_STAMP)

@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-from bench import crossings, engine, features, knowledge, monitoring, peers, picture, task_queue
+from bench import console, crossings, engine, features, knowledge, monitoring, peers, picture, task_queue
 
 OUT = Path("bench-results")
 PLAIN_CALLS = 20_000
@@ -128,6 +128,7 @@ def main() -> None:
         "--knowledge", action="store_true", help="retrieval's quality and speed, and ingestion beside calls"
     )
     parser.add_argument("--monitoring", action="store_true", help="samples and queries, beside a real Prometheus")
+    parser.add_argument("--console", action="store_true", help="calls beside people who look at the console")
     parser.add_argument("--no-peers", action="store_true", help="only what else is asked for")
     arguments = parser.parse_args()
     OUT.mkdir(exist_ok=True)
@@ -142,6 +143,8 @@ def main() -> None:
         text += f"\n{task_queue.table(arguments.rounds)}\n"
     if arguments.knowledge:
         text += f"\n{knowledge.table()}\n"
+    if arguments.console:
+        text += f"\n{console.table()}\n"
     if arguments.monitoring:
         text += f"\n{monitoring.table()}\n"
     (OUT / "table.md").write_text(text)

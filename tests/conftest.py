@@ -13,8 +13,8 @@ from installation import ALL_ENGINES, Installation, Served, Vendor, vendor_confi
 TIMED = {
     f"test_{name}.py"
     for name in (
-        "apps_chaos", "chaos", "embedded", "hostile", "hygiene", "knowledge_chaos", "limits", "prometheus_hostile", "reload",
-        "remote_prometheus", "resilience", "setup_faults",
+        "apps", "apps_chaos", "chaos", "embedded", "hostile", "hygiene", "knowledge_chaos", "limits", "prometheus_hostile", "reload",
+        "remote_prometheus", "resilience", "setup_faults", "tasks",
     )
 }  # fmt: skip
 

@@ -456,6 +456,8 @@ def test_cancel_while_it_waits(make_installation: Any) -> None:
     assert shown["output"]["task_status"] == "CANCELED"
     again = httpx.post(f"{url}/cancel", headers=served.headers())
     assert (again.status_code, again.json()["code"]) == (400, "UnsupportedOperation")
+    while fetch(served, busy[0])["output"]["task_status"] == "PENDING":
+        time.sleep(0.1)
     running = httpx.post(f"{served.origin}/api/v1/tasks/{busy[0]}/cancel", headers=served.headers())
     assert (running.status_code, running.json()["code"]) == (400, "UnsupportedOperation")
     assert wait(served, busy[0], 60)["output"]["task_status"] == "SUCCEEDED"

@@ -10,6 +10,7 @@ from starlette.applications import Starlette
 
 from steelyard.assembly.app_control import make_app_services, make_apps_api
 from steelyard.assembly.embedding_link import EmbeddingLink
+from steelyard.assembly.identities import make_identity_provider
 from steelyard.assembly.knowledge import KnowledgeHouse, open_index
 from steelyard.assembly.media import make_link_checker, make_supplier, open_shelf
 from steelyard.assembly.monitor_link import MonitorLink
@@ -149,6 +150,8 @@ class Face:
         rules = ConsoleRules(
             registration=settings.console.registration,
             register_as=settings.console.register_as,
+            sign_on=settings.console.oidc.title,
+            sign_on_as=settings.console.oidc.register_as,
             is_development=settings.console.development,
             free_tokens=settings.quota.free_tokens,
             public_url=settings.public_url,
@@ -168,6 +171,7 @@ class Face:
                 MonitorLink(self._pool, settings.run_dir),
                 EmbeddingLink(self._pool, self.models).embed,
                 exposition.list_processes,
+                make_identity_provider(settings),
             ),
             self._master_key,
             rules,

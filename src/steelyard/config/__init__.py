@@ -199,30 +199,44 @@ def show_settings(settings: Settings) -> dict[str, Any]:
     """The settings as they stand, secrets masked."""
     tree: dict[str, Any] = msgspec.json.decode(encode(settings))
     for plugin in tree["plugins"].values():
-        if not plugin["credential"]["secret"].startswith(("env:", "file:")):
-            _mask(plugin["credential"], "secret")
         for name in ("environment", "headers"):
             plugin[name] = dict.fromkeys(plugin[name], "***")
-    for provider in tree["providers"].values():
-        key = provider["api_key"]
-        if key and not key.startswith(("env:", "file:")):
-            provider["api_key"] = "***"
-    _mask(tree["monitor"], "remote_token")
     for one in (tree["monitor"], *tree["monitor"]["remote_write"].values()):
         headers = one.get("remote_headers", one.get("headers", {}))
         headers.update(dict.fromkeys(headers, "***"))
-        _mask(one, "token")
-    for target in tree["monitor"]["targets"].values():
-        _mask(target, "token")
     for webhook in tree["monitor"]["webhooks"].values():
+        # the address of a robot is its key
         _mask(webhook, "url")
-        _mask(webhook, "secret")
-    if tree["server"]["master_key"] and not tree["server"]["master_key"].startswith(("env:", "file:")):
-        tree["server"]["master_key"] = "***"
-    if "@" in tree["database"]["url"]:
-        scheme, _, rest = tree["database"]["url"].partition("://")
-        tree["database"]["url"] = f"{scheme}://***@{rest.rpartition('@')[2]}"
+    tree["outbound"]["proxies"] = [_without_user(one) for one in tree["outbound"]["proxies"]]
+    tree["database"]["url"] = _without_user(tree["database"]["url"])
+    _mask_all(tree)
     return tree
+
+
+#: Whatever is called so is a secret, wherever it stands.
+_SECRETS = frozenset(
+    {"api_key", "client_secret", "master_key", "password", "remote_token", "secret", "secret_access_key", "token"}
+)
+
+
+def _mask_all(tree: dict[str, Any]) -> None:
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            _mask_all(value)
+        elif isinstance(value, list):
+            for one in value:
+                if isinstance(one, dict):
+                    _mask_all(one)
+        elif name in _SECRETS and isinstance(value, str):
+            _mask(tree, name)
+
+
+def _without_user(url: str) -> str:
+    """An address without the name and password in it."""
+    if "@" not in url:
+        return url
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://***@{rest.rpartition('@')[2]}"
 
 
 def _mask(tree: dict[str, Any], name: str) -> None:

@@ -1,6 +1,7 @@
 """What may be wrong with settings that are well formed."""
 
 import re
+from urllib.parse import urlsplit
 
 from steelyard.base.errors import Fault
 from steelyard.base.lifetimes import read_ttl_s
@@ -39,7 +40,20 @@ def check_settings(settings: Settings) -> list[str]:
         + check_monitor(settings.monitor)
         + _check_catalogue(settings)
         + _check_plugins(settings)
+        + _check_oidc(settings)
     )
+
+
+def _check_oidc(settings: Settings) -> list[str]:
+    oidc = settings.console.oidc
+    if not oidc.issuer:
+        return []
+    faults = []
+    parts = urlsplit(oidc.issuer)
+    if parts.scheme != "https" and parts.hostname not in ("127.0.0.1", "localhost"):
+        faults.append("console.oidc.issuer must begin with https://")
+    faults += [f"console.oidc.{name} is missing" for name in ("client_id", "client_secret") if not getattr(oidc, name)]
+    return faults
 
 
 def _check_plugins(settings: Settings) -> list[str]:

@@ -213,6 +213,22 @@ class PluginSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     environment: dict[str, str] = {}
 
 
+class IdentityProviderSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[console.oidc]: an OpenID Connect provider that people may sign in at."""
+
+    #: Such as https://id.example.com; nothing: there is none.
+    issuer: str = ""
+    client_id: str = ""
+    #: A reference (env:NAME, file:PATH), or the secret itself.
+    client_secret: str = ""
+    #: What members are called after.
+    claim: str = "preferred_username"
+    #: What the button says.
+    title: str = "SSO"
+    #: What who comes for the first time becomes.
+    register_as: Literal["viewer", "developer"] = "viewer"
+
+
 class ConsoleSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """[console]"""
 
@@ -221,3 +237,4 @@ class ConsoleSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     register_as: Literal["viewer", "developer"] = "developer"
     #: Shows the design system's parts at /console/_parts.
     development: bool = False
+    oidc: IdentityProviderSettings = IdentityProviderSettings()

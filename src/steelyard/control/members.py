@@ -14,10 +14,13 @@ from steelyard.base.clock import MICROS, now_us
 from steelyard.base.errors import fault
 from steelyard.base.secrets import digest
 from steelyard.canon.members import OWNER, ROLES, Invitation, Member, Session
+from steelyard.control.identities import Identity
 from steelyard.control.passwords import Doorkeeper, Passwords, check_password
 from steelyard.store import audit, members
 from steelyard.store.database import AsyncConnection, Database
 
+#: Kept in place of a hash: nothing that is typed is it.
+NO_PASSWORD = ""
 SESSION_S = 12 * 3600
 INVITATION_S = 7 * 86_400
 LANGUAGES = ("", "zh", "en")
@@ -125,6 +128,32 @@ class Members:
             )
             return await _open(connection, one, now)
 
+    async def arrive(self, identity: Identity, role: str) -> SignedIn:
+        """Somebody comes from the identity provider: who was here before is let in, anybody else becomes a member without a password.
+
+        Raises:
+            Fault: they are disabled, there is no owner yet, or another member has their name: nobody becomes another by a name.
+        """
+        now = now_us()
+        async with self._database.write() as connection:
+            one = await members.find_by_subject(connection, identity.subject)
+            if one is None:
+                if not await members.count_able(connection, OWNER):
+                    raise fault("registration_closed")
+                login = _read_login(identity.login)
+                if await members.find_by_login(connection, login) is not None:
+                    raise fault("login_taken")
+                one = Member(id=ids.new_id("member"), login=login, role=role, created_us=now)
+                await members.insert_member(connection, one, NO_PASSWORD)
+                await members.insert_identity(connection, identity.subject, one.id)
+                await audit.append(
+                    connection, actor=one.id, action="members.join", subject=one.id, detail=role, now_us=now
+                )
+            if one.is_disabled:
+                raise fault("sign_in_failed")
+            await audit.append(connection, actor=one.id, action="members.sign_in", subject=one.id, now_us=now)
+            return await _open(connection, one, now)
+
     # signing in and out
 
     async def sign_in(self, login: str, password: str, client: str) -> SignedIn:
@@ -139,7 +168,7 @@ class Members:
         self._doors.tried(*doors)
         async with self._database.read() as connection:
             found = await members.find_by_login(connection, login)
-        is_right = await self._passwords.matches(found[1] if found else None, password)
+        is_right = await self._passwords.matches(found[1] or None if found else None, password)
         if found is None or not is_right or found[0].is_disabled:
             raise fault("sign_in_failed")
         self._doors.passed(*doors)
@@ -172,7 +201,7 @@ class Members:
         self._doors.tried(door)
         async with self._database.read() as connection:
             found = await members.find_by_login(connection, member.login)
-        if not await self._passwords.matches(found[1] if found else None, old):
+        if not await self._passwords.matches(found[1] or None if found else None, old):
             raise fault("sign_in_failed")
         self._doors.passed(door)
         kept, now = await self._passwords.hash(new), now_us()

@@ -7,7 +7,7 @@ from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from steelyard.canon.members import Invitation, Member, Session
-from steelyard.store.schema import console_session, invitation, member
+from steelyard.store.schema import console_session, invitation, member, member_identity
 
 _COLUMNS = (
     member.c.id, member.c.login, member.c.role, member.c.created_us, member.c.workspaces, member.c.language,
@@ -53,6 +53,18 @@ async def find_member(connection: AsyncConnection, member_id: str) -> Member | N
     return None if row is None else _member(row)
 
 
+async def find_by_subject(connection: AsyncConnection, subject: str) -> Member | None:
+    """The member whom an identity provider knows by a name."""
+    query = select(*_COLUMNS).join(member_identity, member_identity.c.member_id == member.c.id)
+    row = (await connection.execute(query.where(member_identity.c.subject == subject))).first()
+    return None if row is None else _member(row)
+
+
+async def insert_identity(connection: AsyncConnection, subject: str, member_id: str) -> None:
+    """Notes who a member is at an identity provider."""
+    await connection.execute(insert(member_identity).values(subject=subject, member_id=member_id))
+
+
 async def list_members(connection: AsyncConnection) -> list[Member]:
     """All, oldest first."""
     rows = await connection.execute(select(*_COLUMNS).order_by(member.c.created_us, member.c.id))
@@ -84,6 +96,7 @@ async def set_password(connection: AsyncConnection, member_id: str, password: st
 async def delete_member(connection: AsyncConnection, member_id: str) -> None:
     """Deletes a member with the sessions."""
     await end_sessions(connection, member_id)
+    await connection.execute(delete(member_identity).where(member_identity.c.member_id == member_id))
     await connection.execute(delete(member).where(member.c.id == member_id))
 
 

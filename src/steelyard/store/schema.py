@@ -478,6 +478,14 @@ member = Table(
     Column("created_us", BigInteger, nullable=False),
 )
 
+#: Who members are at an identity provider: issuer and subject.
+member_identity = Table(
+    "member_identity",
+    metadata,
+    Column("subject", Text, primary_key=True),
+    Column("member_id", Text, nullable=False),
+)
+
 #: Wishes for higher limits, and what became of them.
 quota_wish = Table(
     "quota_wish",

@@ -10,7 +10,7 @@ from steelyard.canon.members import ROLES
 
 #: In place of services that a list of acts has no need of.
 HOLLOW = SimpleNamespace(bases=None, documents=None, retriever=None)
-LINKS = SimpleNamespace(monitor=None, embed=None, list_processes=None)
+LINKS = SimpleNamespace(monitor=None, embed=None, list_processes=None, identity_provider=None)
 
 
 def test_roles(house: Installation, owner: Person) -> None:
@@ -18,7 +18,7 @@ def test_roles(house: Installation, owner: Person) -> None:
     from steelyard.web.console.apps_room import AppServices
     from steelyard.web.console.console import Console, ConsoleRules
 
-    rules = ConsoleRules("closed", "developer", True, 1, "http://x", {}, Path(), dict)
+    rules = ConsoleRules("closed", "developer", "", "viewer", True, 1, "http://x", {}, Path(), dict)
     acts = Console(None, None, None, None, None, HOLLOW, AppServices(None, None, None), LINKS, b"k" * 32, rules).acts  # type: ignore[arg-type]
     people = {role: owner.invite(role) if role != "owner" else Person(house).found("matrix") for role in ROLES}
     tokens = {role: person.token() for role, person in people.items()}
@@ -45,7 +45,7 @@ def test_a_viewer_changes_nothing(house: Installation, owner: Person) -> None:
     from steelyard.web.console.apps_room import AppServices
     from steelyard.web.console.console import Console, ConsoleRules
 
-    rules = ConsoleRules("closed", "developer", False, 1, "http://x", {}, Path(), dict)
+    rules = ConsoleRules("closed", "developer", "", "viewer", False, 1, "http://x", {}, Path(), dict)
     own = {"/console/sign-out", "/console/workspace", "/console/settings/account"}
     for act in Console(
         None, None, None, None, None, HOLLOW, AppServices(None, None, None), LINKS, b"k" * 32, rules

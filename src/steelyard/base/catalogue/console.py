@@ -43,6 +43,19 @@ ROWS: tuple[Row, ...] = (
         is_retryable=True,
     ),
     _refusal(
+        "sign_on_failed",
+        502,
+        "Signing in at the identity provider failed: {detail}",
+        (
+            "The provider does not answer, refuses, or said something that is not for this server.",
+            "身份提供方没有响应、拒绝登录，或其答复不属于本服务器。",
+        ),
+        (
+            "Try again; an operator compares [console.oidc] with what the provider has registered.",
+            "请重试；运营人员请核对 [console.oidc] 与提供方登记的内容。",
+        ),
+    ),
+    _refusal(
         "ticket_invalid",
         403,
         "The link was used already or has expired.",

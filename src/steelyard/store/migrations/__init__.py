@@ -22,6 +22,7 @@ from steelyard.store.migrations import (
     m0012_members,
     m0013_quota_wishes,
     m0014_kept_calls,
+    m0015_identities,
 )
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ STEPS: "tuple[Callable[[Operations], None], ...]" = (
     m0012_members.upgrade,
     m0013_quota_wishes.upgrade,
     m0014_kept_calls.upgrade,
+    m0015_identities.upgrade,
 )
 
 

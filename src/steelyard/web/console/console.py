@@ -14,6 +14,7 @@ from steelyard.base.sealing import Sealer
 from steelyard.base.secrets import derive
 from steelyard.base.tokens import Signer
 from steelyard.control.hub.meaning import Embed, MeaningSearch
+from steelyard.control.identities import IdentityProvider
 from steelyard.control.members import Members
 from steelyard.control.model_book import ModelBook
 from steelyard.control.records import Records
@@ -47,6 +48,7 @@ from steelyard.web.console.quotas_room import QuotasRoom
 from steelyard.web.console.reception import Act, Reception, Room
 from steelyard.web.console.replay_room import ReplayRoom
 from steelyard.web.console.requests_room import RequestsRoom
+from steelyard.web.console.sign_on import SignOn
 from steelyard.web.console.tasks_room import TasksRoom
 from steelyard.web.console.usage_room import UsageRoom
 from steelyard.web.console.visit import FormTokens, Visit
@@ -59,6 +61,9 @@ class ConsoleRules:
 
     registration: Literal["closed", "open"]
     register_as: str
+    #: Of the identity provider, where there is one: what its button says, and what newcomers from there become.
+    sign_on: str
+    sign_on_as: Literal["viewer", "developer"]
     is_development: bool
     free_tokens: int
     #: The origin of links and of the lines that are pasted.
@@ -72,12 +77,13 @@ class ConsoleRules:
 
 @dataclass(frozen=True, slots=True)
 class Links:
-    """Other processes that pages ask."""
+    """Whom pages ask outside their own process."""
 
     monitor: Monitor
     #: The embedded models; see `control.hub.meaning`.
     embed: Embed
     list_processes: ListProcesses
+    identity_provider: IdentityProvider | None = None
 
 
 class KnowledgeServices(Protocol):
@@ -118,6 +124,7 @@ class Console:
                 registration=rules.registration,
                 register_as=rules.register_as,
                 is_secure=url.startswith("https://"),
+                sign_on=rules.sign_on if links.identity_provider else "",
             ),
             OverviewRoom(records, models, pages, rules.free_tokens, url),
             HubRoom(models, MeaningSearch(links.embed), callers, measures, pages, url),
@@ -141,6 +148,16 @@ class Console:
             HealthRoom(links.monitor, links.list_processes, pages, rules.settings, rules.data_dir),
             MembersRoom(records, members, pages, url),
         ]
+        if links.identity_provider is not None:
+            rooms.append(
+                SignOn(
+                    links.identity_provider,
+                    members,
+                    derive(master_key, "console-oidc"),
+                    role=rules.sign_on_as,
+                    is_secure=url.startswith("https://"),
+                )
+            )
         if rules.is_development:
             rooms.append(PartsRoom(pages))
         nowhere = tuple(Act("GET", f"{prefix}/{{rest:path}}", _show_nothing) for prefix in ("/console", "/hub"))

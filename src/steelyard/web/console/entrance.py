@@ -27,7 +27,10 @@ class Entrance:
         registration: Literal["closed", "open"],
         register_as: str,
         is_secure: bool,
+        sign_on: str = "",
     ) -> None:
+        #: What the button to the identity provider says; nothing: there is none.
+        self._sign_on = sign_on
         self._members = members
         self._tickets = tickets
         self._pages = pages
@@ -76,7 +79,9 @@ class Entrance:
     async def sign_in_form(self, visit: Visit) -> Response:
         if visit.member is not None:
             return RedirectResponse(HOME, status_code=303)
-        return self._pages.render(visit, "sign_in.html", next=visit.query.get("next", ""), is_open=self._is_open)
+        return self._pages.render(
+            visit, "sign_in.html", next=visit.query.get("next", ""), is_open=self._is_open, sign_on=self._sign_on
+        )
 
     async def sign_in(self, visit: Visit) -> Response:
         next_ = visit.form.get("next")
@@ -85,7 +90,13 @@ class Entrance:
             opened = await self._members.sign_in(visit.form.get("login"), visit.form.get_raw("password"), client)
         except Fault as failure:
             answer = self._pages.render(
-                visit, "sign_in.html", failure.status, next=next_, is_open=self._is_open, failure=failure
+                visit,
+                "sign_in.html",
+                failure.status,
+                next=next_,
+                is_open=self._is_open,
+                sign_on=self._sign_on,
+                failure=failure,
             )
             if failure.retry_after_s:
                 answer.headers["retry-after"] = str(int(failure.retry_after_s))
