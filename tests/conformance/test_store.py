@@ -351,3 +351,24 @@ async def test_keys_page_by_page(database: Database) -> None:
     found = await keys.list_key_page(database, "default", text="3%")
     assert [one.grant.name for one in found] == ["team-3%"]
     assert await keys.list_key_page(database, "default", text="_%") == []
+
+
+async def test_a_cancelled_writer_leaves_no_lock(database: Database) -> None:
+    """Whoever is cut off in the midst of a transaction, even while its error is still looked at, keeps nobody from writing."""
+    await workspaces.ensure_default(database)
+    batch = [receipt(n) for n in range(3000)]
+
+    async def work() -> None:
+        async with database.write() as connection:
+            await ledger.insert_receipts(connection, batch, 9)
+
+    errors = []
+    for turn in range(12):
+        tasks = [asyncio.create_task(work()) for _ in range(2)]
+        await asyncio.sleep(0.004 * turn)
+        for one in tasks:
+            one.cancel()
+        errors += await asyncio.gather(*tasks, return_exceptions=True)
+        async with asyncio.timeout(5), database.write() as connection:
+            await connection.execute(text("DELETE FROM receipt"))
+    assert any(isinstance(one, asyncio.CancelledError) for one in errors)

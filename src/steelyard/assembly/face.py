@@ -223,8 +223,6 @@ class Face:
 async def run_face(orders: Orders) -> None:
     """Runs the role."""
     settings = orders.settings
-    # answers come before bookkeeping: where cores are short, the gateways get them
-    os.nice(FACE_NICENESS)
     async with await open_records(settings) as database, Pool() as pool:
         index = await open_index(settings, database)
         face = Face(settings, bytes.fromhex(orders.master_key), database, pool, index)
@@ -237,6 +235,8 @@ async def run_face(orders: Orders) -> None:
             face.app(), uds=str(path), ws="none", lifespan="off", log_config=None, access_log=False,
             timeout_keep_alive=75, timeout_graceful_shutdown=2,
         )  # fmt: skip
+        # answers come before bookkeeping: where cores are short, the gateways get them; until it serves, they wait for it
+        os.nice(FACE_NICENESS)
         async with background(die_with_parent(), *face.chores()):
             await make_server(config).serve()
         await face.carrier.carry()

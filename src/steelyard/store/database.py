@@ -1,11 +1,14 @@
 """Opening a database and taking its connections. Every writer takes its lock at once, so it never fails half way."""
 
+import asyncio
 import contextlib
 import os
+import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Self
 
+import aiosqlite
 from sqlalchemy import Connection, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
@@ -83,11 +86,41 @@ def open_database(url: str, data_dir: Path) -> Database:
     parsed = parsed.set(drivername=driver)
     if driver.startswith("sqlite"):
         parsed = parsed.set(database=str(data_dir / (parsed.database or "steelyard.db")))
-        engine = create_async_engine(parsed)
+        engine = create_async_engine(parsed, connect_args={"async_creator_fn": _connect})
         _prepare_sqlite(engine)
     else:
         engine = create_async_engine(parsed, pool_size=8, max_overflow=8, pool_pre_ping=True)
     return Database(engine)
+
+
+class _EndingConnection(aiosqlite.Connection):
+    """A connection that takes its transaction back before it is closed.
+
+    SQLite keeps a closed connection alive, its write lock too, for as long as any statement of it is: and one is, in the traceback of
+    whoever was cancelled in the midst of it.
+    """
+
+    def stop(self) -> asyncio.Future[Any] | None:
+        """See `aiosqlite.Connection.stop`."""
+        self._tx.put_nowait((None, self._roll_back))
+        return super().stop()
+
+    async def close(self) -> None:
+        """See `aiosqlite.Connection.close`."""
+        if self._running and self._connection is not None:
+            await self._execute(self._roll_back)  # type: ignore[no-untyped-call]
+        await super().close()
+
+    def _roll_back(self) -> None:
+        if self._connection is not None and self._connection.in_transaction:
+            self._connection.rollback()
+
+
+def _connect(*args: Any, **kwargs: Any) -> aiosqlite.Connection:
+    """As `aiosqlite.connect`, its thread ending with the process."""
+    connection = _EndingConnection(lambda: sqlite3.connect(*args, **kwargs), iter_chunk_size=64)
+    connection._thread.daemon = True
+    return connection
 
 
 def _prepare_sqlite(engine: AsyncEngine) -> None:
