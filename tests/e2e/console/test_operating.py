@@ -155,3 +155,14 @@ def _until(is_so: object, within_s: float = 20) -> None:
     while not is_so():  # type: ignore[operator]
         assert time.monotonic() < deadline
         time.sleep(0.2)
+
+
+def test_what_is_left_of_a_budget(house: Installation, owner: Person) -> None:
+    """A key's page and a workspace's say what was spent of the whole, in its own unit."""
+    key = house.create_key(name="on a budget")
+    owner.post(f"/console/settings/keys/{key['id']}/limits", budget_tokens="5,000", per="total")
+    _until(lambda: call(house, key["key"]).status_code == 200)
+    _until(lambda: re.search(r"[1-9]\d* / 5,000", owner.get(f"/console/settings/keys/{key['id']}").text))
+    owner.post("/console/settings/workspaces", name="budgeted")
+    owner.post("/console/settings/workspaces/budgeted/limits", budget_money="12.5", currency="CNY", per="day")
+    assert "0.00 CNY / 12.50 CNY" in owner.get("/console/settings/workspaces/budgeted").text

@@ -7,6 +7,7 @@ from steelyard.base.tokens import Signer
 from steelyard.canon.members import DEVELOPER, OPERATOR
 from steelyard.control import keys, tokens, usage
 from steelyard.control.keys import KeyRecord
+from steelyard.control.limits import show_budget
 from steelyard.control.model_book import ModelBook
 from steelyard.control.records import Records
 from steelyard.control.usage import CallFilter
@@ -81,8 +82,20 @@ class KeysRoom:
         return await self._show_secret(visit, made)
 
     async def show(self, visit: Visit) -> Response:
-        record = await self._get(visit)
-        return self._pages.render(visit, "key.html", key=record, limits=record.grant.limits)
+        return await self._show(visit, await self._get(visit), None)
+
+    async def _show(self, visit: Visit, record: KeyRecord, failure: Fault | None) -> Response:
+        subject = f"key:{record.grant.lineage or record.grant.key_id}"
+        budget = await show_budget(self._records, subject, record.grant.limits)
+        return self._pages.render(
+            visit,
+            "key.html",
+            200 if failure is None else failure.status,
+            key=record,
+            limits=record.grant.limits,
+            budget=budget,
+            failure=failure,
+        )
 
     async def first_call(self, visit: Visit) -> Response:
         """The newest call of a key, once there is one; the page asks every second until then."""
@@ -98,9 +111,7 @@ class KeysRoom:
             limits = read_limits(visit.form)
             await keys.set_limits(self._records, record.grant.key_id, limits, actor=visit.who.id)
         except Fault as failure:
-            return self._pages.render(
-                visit, "key.html", failure.status, key=record, limits=record.grant.limits, failure=failure
-            )
+            return await self._show(visit, record, failure)
         return RedirectResponse(f"{HOME}/{record.grant.key_id}?done=limits_set", status_code=303)
 
     async def disable(self, visit: Visit) -> Response:
