@@ -13,7 +13,7 @@ from installation import ALL_ENGINES, Installation, Served, Vendor, vendor_confi
 TIMED = {
     f"test_{name}.py"
     for name in (
-        "apps", "apps_chaos", "chaos", "embedded", "hostile", "hygiene", "knowledge_chaos", "limits", "prometheus_hostile", "reload",
+        "apps", "apps_chaos", "chaos", "embedded", "hostile", "hygiene", "knowledge_chaos", "limits", "prometheus_hostile", "prometheus_peers", "reload",
         "remote_prometheus", "resilience", "setup_faults", "tasks",
     )
 }  # fmt: skip

@@ -177,7 +177,7 @@ scrape_configs:
             assert agree('scrape_samples_scraped{job="shop"}', 1)
             Shop.body = b""
             wait_for(lambda: agree('up{job="shop"}', 1) and set(here('up{job="shop"}').values()) == {"0"})
-            assert agree(everything, 1)
+            wait_for(lambda: agree(everything, 1))
             Shop.body = b"this is {no exposition\n"
             time.sleep(1.5)
             assert agree(everything, 1)
