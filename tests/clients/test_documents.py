@@ -24,7 +24,7 @@ CHECKS = (
 #: Names that mean something at this installation, so that calls get beyond their first line.
 MODELS = ("fake", "fake-native", "fake-messages", "priced", "no-such-model")
 #: The fake vendor draws nothing, and a vendor that breaks its word is told of by a 5xx.
-OF_TASKS = ("ImageCall", "VideoCall", "TranscriptionCall", "SpeechCall")
+OF_TASKS = ("ImageCall", "PicturesCall", "VideoCall", "TranscriptionCall", "SpeechCall")
 
 
 @pytest.fixture(scope="module")
