@@ -7,7 +7,6 @@ from typing import Annotated, Any, Literal
 from cyclopts import App, Parameter
 
 from steelyard.base.errors import SetupFault
-from steelyard.base.units import MICROS
 from steelyard.canon.embedding import QUERY
 from steelyard.canon.model import LOCAL_PREFIX
 from steelyard.cli.context import print_json, print_table
@@ -24,6 +23,7 @@ from steelyard.control.hub.figures import (
 )
 from steelyard.control.hub.meaning import Meaning, MeaningSearch
 from steelyard.control.hub.search import search as find
+from steelyard.control.limits import show_amount
 
 app = App(name="hub", help="The API hub: vendors and models, searched, shown and compared.")
 
@@ -194,13 +194,9 @@ def _price(offer: Offer | None) -> str:
         return "free"
     parts = []
     if price.input_micros or price.output_micros:
-        parts.append(f"{_amount(price.input_micros)} in, {_amount(price.output_micros)} out per 1M tokens")
+        parts.append(f"{show_amount(price.input_micros)} in, {show_amount(price.output_micros)} out per 1M tokens")
     if price.image_micros:
-        parts.append(f"{_amount(price.image_micros)} a picture")
+        parts.append(f"{show_amount(price.image_micros)} a picture")
     if price.second_micros:
-        parts.append(f"{_amount(min(price.second_micros.values()))} a second")
+        parts.append(f"{show_amount(min(price.second_micros.values()))} a second")
     return f"{price.currency} {'; '.join(parts)}"
-
-
-def _amount(micros: int) -> str:
-    return f"{micros / MICROS:.6f}".rstrip("0").rstrip(".")

@@ -77,6 +77,11 @@ def parse_money_micros(text: str) -> int:
     return int(value)
 
 
+def show_amount(micros: int) -> str:
+    """Micro-units as `parse_money_micros` reads them: every place that counts, and no more."""
+    return f"{Decimal(micros) / MICROS:f}"
+
+
 async def show_budget(database: Database, subject: str, limits: Limits) -> dict[str, Any] | None:
     """A budget with what was settled of it in the present period; None where there is none.
 

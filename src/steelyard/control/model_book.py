@@ -99,6 +99,11 @@ class ModelBook:
         await routes.set_route(self._database, declared, name, spec, known=known, actor=actor)
         return (await self.read())[name]
 
+    async def find_route(self, name: str) -> RouteSpec | None:
+        """A route as it was set; None where none was."""
+        _, found = await self._stored.read(self._database)
+        return found.get(name)
+
     async def remove_route(self, name: str, *, actor: str) -> None:
         """Takes a route away."""
         await routes.remove_route(self._database, name, actor=actor)

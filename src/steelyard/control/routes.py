@@ -1,17 +1,21 @@
 """Routes that are set while running: a model's name, its targets, and how they are chosen."""
 
+import re
 from typing import Any
 
 import msgspec
 
-from steelyard.base.clock import now_us
+from steelyard.base.clock import MICROS, now_us
 from steelyard.base.errors import fault
-from steelyard.canon.model import FASTEST, UNSUPPORTED, WEIGHTED, Model
+from steelyard.canon.model import FASTEST, UNSUPPORTED, WEIGHTED, Model, Price
 from steelyard.control.catalogue import Declared, RouteSpec, TargetSpec
 from steelyard.store import audit, changes, providers
 from steelyard.store.database import Database
 
 MAX_TARGETS = 20
+#: For a million tokens, a picture or a second: beyond it is a slip.
+MAX_PRICE_MICROS = 1_000_000 * MICROS
+_CURRENCY = re.compile(r"[A-Z]{3}")
 MAX_NAME_CHARS = 200
 
 
@@ -54,9 +58,30 @@ def check_route(name: str, spec: RouteSpec, known: set[str]) -> None:
         raise fault("parameter_invalid", detail="max_attempts must lie in 1 to 10.", param="max_attempts")
     if spec.hedge_after_s is not None and spec.hedge_after_s <= 0:
         raise fault("parameter_invalid", detail="hedge_after_s must be above 0.", param="hedge_after_s")
+    if spec.price is not None:
+        _check_price(spec.price)
     if spec.unsupported not in UNSUPPORTED:
         detail = f"unsupported must be one of {', '.join(UNSUPPORTED)}."
         raise fault("parameter_invalid", detail=detail, param="unsupported")
+
+
+def _check_price(price: Price) -> None:
+    named = {
+        "input": price.input_micros,
+        "output": price.output_micros,
+        "cached": price.cached_micros,
+        "reasoning": price.reasoning_micros,
+        "image": price.image_micros,
+        **{f"second {name}".strip(): micros for name, micros in price.second_micros.items()},
+    }
+    for name, micros in named.items():
+        if micros is not None and not 0 <= micros <= MAX_PRICE_MICROS:
+            detail = f"A price lies in 0 to {MAX_PRICE_MICROS // MICROS:,}; {name} does not."
+            raise fault("parameter_invalid", detail=detail, param="price")
+    if not 0 <= price.batch_percent <= 100:
+        raise fault("parameter_invalid", detail="batch_percent must lie in 0 to 100.", param="price")
+    if not _CURRENCY.fullmatch(price.currency):
+        raise fault("parameter_invalid", detail="A currency has three letters, such as CNY.", param="price")
 
 
 async def set_route(

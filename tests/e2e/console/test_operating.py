@@ -2,7 +2,9 @@
 
 import json
 import re
+import sqlite3
 import time
+from typing import Any
 
 import httpx
 import pytest
@@ -40,6 +42,53 @@ def test_routes_and_prices(house: Installation, owner: Person, browser: Browser)
     expect(page.locator(".notice.good")).to_be_visible()
     _until(lambda: call(house, key, model="house-model").status_code == 404)
     assert [one for one in watched.problems if "400" not in one] == []
+
+
+def test_what_a_form_does_not_show_stays(house: Installation, owner: Person) -> None:
+    """Changing how often a route is tried makes no picture free, and forgets no other name; a price is never below nothing."""
+    admin = {"authorization": f"Bearer {house.create_key('--kind', 'admin', name='route-admin')['key']}"}
+    price = {"version": "set", "currency": "CNY", "image_micros": 200_000, "second_micros": {"720P": 600_000}}
+    spec = {
+        "targets": [{"provider": "fake", "model": "draws"}],
+        "price": price,
+        "aliases": ["draws-too"],
+        "hedge_after_s": 1.5,
+        "unsupported": "drop",
+    }
+    url = f"{house.origin}/control/v1/routes"
+    assert httpx.put(f"{url}/draws", headers=admin, json=spec).status_code == 200
+    page = owner.get("/console/models/draws").text
+    fields = dict(re.findall(r'<input id="f-\w+" name="(\w+)" type="text" value="([^"]*)"', page))
+    assert (fields["input"], fields["output"], fields["aliases"]) == ("0", "0", "draws-too")
+    form = {**fields, "model": "draws", "targets": "fake/draws@0*1", "strategy": "weighted"}
+    assert owner.post("/console/routes", **{**form, "max_attempts": "2"}).status_code == 303
+
+    def told(name: str = "draws") -> dict[str, Any]:
+        rows = httpx.get(url, headers=admin).json()["data"]
+        return next(one for one in rows if one["model"] == name)
+
+    kept = told()
+    assert (kept["max_attempts"], kept["hedge_after_s"], kept["unsupported"]) == (2, 1.5, "drop")
+    assert told("draws-too")
+    stored = json.loads(_stored_route(house, "draws"))["price"]
+    assert {**stored, **price} == stored
+    assert owner.post("/console/routes", **{**form, "input": "1.25"}).status_code == 303
+    changed = json.loads(_stored_route(house, "draws"))["price"]
+    assert (changed["input_micros"], changed["image_micros"], changed["second_micros"]) == (
+        1_250_000, 200_000, {"720P": 600_000},
+    )  # fmt: skip
+    for wrong in ({"input": "-1"}, {"input": "1e30"}, {"output": "x"}, {"input": "1", "currency": "yuan"}):
+        assert owner.post("/console/routes", **{**form, **wrong}).status_code == 400, wrong
+    refused = httpx.put(f"{url}/draws", headers=admin, json={**spec, "price": {**price, "image_micros": -1}})
+    assert refused.status_code == 400
+    assert "image" in refused.json()["error"]["message"]
+
+
+def _stored_route(house: Installation, name: str) -> str:
+    with sqlite3.connect(house.data_dir / "steelyard.db") as database:
+        found = database.execute("SELECT spec FROM route WHERE model = ?", (name,)).fetchone()
+    database.close()
+    return str(found[0])
 
 
 def test_batches(house: Installation, owner: Person, browser: Browser) -> None:

@@ -2,14 +2,14 @@
 
 from urllib.parse import quote
 
+import msgspec
 from starlette.responses import RedirectResponse, Response
 
 from steelyard.base.errors import Fault, fault
-from steelyard.base.units import MICROS
 from steelyard.canon.members import OPERATOR
 from steelyard.canon.model import FASTEST, WEIGHTED, Model, Price
 from steelyard.control.catalogue import RouteSpec
-from steelyard.control.limits import parse_money_micros
+from steelyard.control.limits import parse_money_micros, show_amount
 from steelyard.control.model_book import ModelBook
 from steelyard.control.routes import parse_target
 from steelyard.web.console.pages import Pages
@@ -45,7 +45,8 @@ class ModelsRoom:
         model = (await self._models.read()).get(name)
         if model is None:
             raise fault("resource_not_found", detail=f" There is no model {name!r}.")
-        return self._pages.render(visit, "model.html", model=model, route=_fields_of(model), strategies=STRATEGIES)
+        route = _fields_of(model, await self._models.find_route(name))
+        return self._pages.render(visit, "model.html", model=model, route=route, strategies=STRATEGIES)
 
     async def form(self, visit: Visit) -> Response:
         return self._pages.render(visit, "route_new.html", route=_EMPTY, strategies=STRATEGIES)
@@ -53,8 +54,11 @@ class ModelsRoom:
     async def set_route(self, visit: Visit) -> Response:
         """What answers for a name, in what order, and at what price; it is used in every process within two seconds."""
         name = visit.form.get("model")
+        before = await self._models.find_route(name) or RouteSpec(targets=())
+        known = (await self._models.read()).get(name)
         try:
-            await self._models.set_route(name, _read_route(visit.form), actor=visit.who.id)
+            spec = _read_route(visit.form, before, known)
+            await self._models.set_route(name, spec, actor=visit.who.id)
         except Fault as failure:
             return self._pages.render(
                 visit,
@@ -72,51 +76,60 @@ class ModelsRoom:
         return RedirectResponse(f"{HOME}?done=route_removed", status_code=303)
 
 
-_EMPTY = dict.fromkeys(
-    ("model", "targets", "strategy", "max_attempts", "aliases", "input", "cached", "output", "currency"), ""
-)
+_AMOUNTS = ("input", "cached", "output")
+_EMPTY = dict.fromkeys(("model", "targets", "strategy", "max_attempts", "aliases", *_AMOUNTS, "currency"), "")
 
 
-def _fields_of(model: Model) -> dict[str, str]:
+def _fields_of(model: Model, spec: RouteSpec | None) -> dict[str, str]:
     """A model's route as the form has it."""
-    price = model.targets[0].price
-    amounts = {"input": price.input_micros, "cached": price.cached_micros, "output": price.output_micros}
-    told = {
-        name: "" if micros is None or not price.is_known else f"{micros / MICROS:g}" for name, micros in amounts.items()
-    }
     lines = [f"{one.provider}/{one.model}@{one.priority}*{one.weight}" for one in model.targets]
     return {
         **_EMPTY,
-        **told,
+        **_price_fields(model.targets[0].price),
         "model": model.name,
         "targets": "\n".join(lines),
         "strategy": model.strategy,
         "max_attempts": str(model.max_attempts),
-        "currency": price.currency,
+        "aliases": ", ".join(spec.aliases) if spec is not None else "",
     }
 
 
-def _read_route(form: Form) -> RouteSpec:
-    """The route that a form describes.
+def _price_fields(price: Price) -> dict[str, str]:
+    amounts = (price.input_micros, price.cached_micros, price.output_micros) if price.is_known else (None,) * 3
+    texts = ("" if micros is None else show_amount(micros) for micros in amounts)
+    return {**dict(zip(_AMOUNTS, texts, strict=True)), "currency": price.currency}
+
+
+def _read_route(form: Form, before: RouteSpec, known: Model | None) -> RouteSpec:
+    """The route that a form describes; what it does not show stays as it was set.
+
+    Args:
+        known: the model as it is; None where the name is new.
 
     Raises:
         Fault: naming the field at fault.
     """
-    targets = tuple(parse_target(one) for one in form.get_list("targets"))
-    return RouteSpec(
-        targets=targets,
-        price=_read_price(form),
+    return msgspec.structs.replace(
+        before,
+        targets=tuple(parse_target(one) for one in form.get_list("targets")),
+        price=_read_price(form, before, known),
         aliases=form.get_list("aliases"),
         strategy=form.get("strategy") or WEIGHTED,
         max_attempts=form.get_int("max_attempts") or 3,
     )
 
 
-def _read_price(form: Form) -> Price | None:
-    """A price for a million tokens; None where the form has none."""
+def _read_price(form: Form, before: RouteSpec, known: Model | None) -> Price | None:
+    """The price that a form describes; one that was left alone is left alone, wherever it comes from. None takes the public list's."""
+    shown = {name: form.get(name) for name in (*_AMOUNTS, "currency")}
+    if known is not None and shown == _price_fields(known.targets[0].price):
+        return before.price
     if not form.get("input") and not form.get("output"):
         return None
-    return Price(
+    # prices of pictures and seconds are not in the form
+    base = known.targets[0].price if known is not None and known.targets[0].price.is_known else Price()
+    return msgspec.structs.replace(
+        base,
         version="set",
         currency=(form.get("currency") or "CNY").upper(),
         input_micros=parse_money_micros(form.get("input") or "0"),
