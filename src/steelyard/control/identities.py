@@ -5,7 +5,7 @@ import hashlib
 import secrets
 from collections.abc import Awaitable, Callable
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import msgspec
 
@@ -92,17 +92,22 @@ class IdentityProvider:
         Raises:
             Fault: `sign_on_failed`; the provider does not answer or refuses, or what it says is not for us.
         """
+        described = await self._describe()
         fields = {
             "grant_type": "authorization_code",
             "code": code,
             "redirect_uri": self._settings.redirect_url,
             "client_id": self._settings.client_id,
-            "client_secret": self._settings.client_secret,
             "code_verifier": flow.verifier,
         }
         headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
-        where = str((await self._describe())["token_endpoint"])
-        told = await self._ask("POST", where, urlencode(fields).encode(), headers)
+        # who says nothing takes basic authentication: Discovery 3
+        if "client_secret_basic" in described.get("token_endpoint_auth_methods_supported", ["client_secret_basic"]):
+            pair = ":".join(quote(one, safe="") for one in (self._settings.client_id, self._settings.client_secret))
+            headers["Authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
+        else:
+            fields["client_secret"] = self._settings.client_secret
+        told = await self._ask("POST", str(described["token_endpoint"]), urlencode(fields).encode(), headers)
         claims = await self._read_token(str(told.get("id_token", "")))
         if claims.get("nonce") != flow.nonce:
             raise fault("sign_on_failed", detail="the answer belongs to another visit.")

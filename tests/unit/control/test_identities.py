@@ -37,16 +37,18 @@ class Provider:
         self.token = token
         self.keys = [_public(KEY, "one")] if keys is None else keys
         self.issuer = issuer
-        self.asked: list[tuple[str, str, bytes]] = []
+        self.asked: list[tuple[str, bytes, dict[str, str]]] = []
+        self.more: dict[str, Any] = {}
 
-    async def fetch(self, method: str, url: str, body: bytes, _headers: dict[str, str]) -> tuple[int, bytes]:
-        self.asked.append((method, url, body))
+    async def fetch(self, method: str, url: str, body: bytes, headers: dict[str, str]) -> tuple[int, bytes]:
+        self.asked.append((method, body, headers))
         answers: dict[str, Any] = {
             "/.well-known/openid-configuration": {
                 "issuer": self.issuer,
                 "authorization_endpoint": f"{ISSUER}/authorize",
                 "token_endpoint": f"{ISSUER}/token",
                 "jwks_uri": f"{ISSUER}/keys",
+                **self.more,
             },
             "/token": {"id_token": self.token, "access_token": "x"},
             "/keys": {"keys": self.keys},
@@ -80,8 +82,21 @@ async def test_who_came() -> None:
     provider = Provider(_token())
     identity = await provider.open().finish(FLOW, "code")
     assert (identity.subject, identity.login) == (f"{ISSUER}|7", "alice")
-    sent = parse_qs(next(body for method, _, body in provider.asked if method == "POST").decode())
+    sent = parse_qs(next(body for method, body, _ in provider.asked if method == "POST").decode())
     assert (sent["code"], sent["code_verifier"], sent["redirect_uri"]) == (["code"], ["v"], ["http://h/back"])
+
+
+@pytest.mark.parametrize(
+    ("methods", "is_basic"),
+    [(None, True), (["client_secret_post", "client_secret_basic"], True), (["client_secret_post"], False)],
+)
+async def test_the_secret_goes_the_provider_s_way(methods: list[str] | None, is_basic: bool) -> None:
+    provider = Provider(_token())
+    provider.more = {} if methods is None else {"token_endpoint_auth_methods_supported": methods}
+    await provider.open().finish(FLOW, "code")
+    body, headers = next((body, headers) for method, body, headers in provider.asked if method == "POST")
+    assert (headers.get("Authorization") == f"Basic {base64.b64encode(b'us:secret').decode()}") is is_basic
+    assert (b"client_secret" in body) is not is_basic
 
 
 async def test_names() -> None:
