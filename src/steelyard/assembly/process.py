@@ -16,8 +16,6 @@ DRAIN_S = 10
 PATIENT_DRAIN_S = 900
 BACKLOG = 2048
 ACCEPTS_A_TURN = 16
-#: A round of work in the background that is under way at the end may take this long to come to its own.
-ROUND_S = 5.0
 
 
 async def die_with_parent() -> None:
@@ -84,18 +82,11 @@ def settle_heap() -> None:
 
 
 async def repeat(title: str, every_s: float, work: Callable[[], Awaitable[object]]) -> None:
-    """Runs for the life of the process; a round that fails is told, and the next one comes all the same.
-
-    Whoever ends it waits for the round under way: one that is cut off in the midst of a transaction can leave the database locked.
-    """
+    """Runs for the life of the process; a round that fails is told, and the next one comes all the same."""
     log = logging.getLogger("steelyard.face")
     while True:
         await asyncio.sleep(every_s)
-        under_way = asyncio.ensure_future(work())
         try:
-            await asyncio.shield(under_way)
-        except asyncio.CancelledError:
-            await asyncio.wait([under_way], timeout=ROUND_S)
-            raise
+            await work()
         except Exception:
             log.exception("%s failed", title)

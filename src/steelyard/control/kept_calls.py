@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from steelyard.base.clock import MICROS, now_us
-from steelyard.base.errors import fault
+from steelyard.base.errors import SetupFault, fault
 from steelyard.base.sealing import Sealer
 from steelyard.canon.kept import KeptCall
 from steelyard.control.workspaces import change_policy
@@ -49,7 +49,8 @@ async def list_newest(database: Database, sealer: Sealer, workspace: str, limit:
     """The newest of a workspace, opened."""
     async with database.read() as connection:
         found = await kept_calls.list_newest(connection, workspace, limit)
-    return [_open(sealer, one) for one in found]
+    opened = (_open(sealer, one) for one in found)
+    return [one for one in opened if one is not None]
 
 
 async def set_keeping(database: Database, workspace: str, count: int, *, actor: str) -> None:
@@ -75,8 +76,12 @@ async def sweep(database: Database) -> None:
             await kept_calls.forget_beyond(connection, one.name, one.policy.kept_calls)
 
 
-def _open(sealer: Sealer, record: KeptRecord) -> OpenedCall:
-    texts = msgspec.json.decode(sealer.unseal(record.sealed, _place(record.request_id)))
+def _open(sealer: Sealer, record: KeptRecord) -> OpenedCall | None:
+    """A call; None where it was sealed under another master key, or is damaged."""
+    try:
+        texts = msgspec.json.decode(sealer.unseal(record.sealed, _place(record.request_id)))
+    except SetupFault:
+        return None
     body = texts["body"]
     return OpenedCall(
         request_id=record.request_id,

@@ -118,6 +118,12 @@ def test_the_face_is_away(tmp_path: Path, vendor: Vendor) -> None:
     """While the control process is started again people see a page that looks again by itself, and then their own."""
     with Installation(tmp_path, vendor_config(vendor)) as installation:
         owner = Person(installation).found()
+        (monitor,) = [pid for pid, role in installation.children().items() if role == "monitor"]
+        os.kill(monitor, signal.SIGSTOP)
+        os.kill(monitor, signal.SIGKILL)
+        compared = owner.get("/hub/compare?model=qwen-plus&model=qwen-turbo")
+        assert compared.status_code == 200
+        assert "list prices" in compared.text
         (face,) = [pid for pid, role in installation.children().items() if role == "face"]
         os.kill(face, signal.SIGKILL)
         answer = owner.get("/console/")

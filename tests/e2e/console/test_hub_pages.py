@@ -140,3 +140,25 @@ def test_calls_are_asked_again(house: Installation, owner: Person, browser: Brow
     assert page.locator("[data-replay]").count() == 0
     assert owner.invite("viewer").get("/hub/replay").status_code == 403
     assert watched.problems == []
+
+
+def test_kept_calls_are_masked_as_the_models_see_them(house: Installation, owner: Person) -> None:
+    """What inspection keeps from the model is not kept either, and no other workspace sees any of it."""
+    owner.post("/console/settings/workspaces", name="masking")
+    house.cli("activate", "--workspace", "masking")
+    admin = {"authorization": f"Bearer {house.create_key('--kind', 'admin', name='mask-admin')['key']}"}
+    wish = {"mask": ["phone"]}
+    url = f"{house.origin}/control/v1/workspaces/masking/inspection"
+    assert httpx.put(url, headers=admin, json=wish).status_code == 200
+    key = house.create_key("--workspace", "masking", name="masked")["key"]
+    owner.post("/console/workspace", workspace="masking")
+    owner.post("/hub/replay", count="5")
+    time.sleep(2.5)
+    assert call(house, key, "my number is 13800138000, call me").status_code == 200
+    deadline = time.monotonic() + 10
+    while "call me" not in (page := owner.get("/hub/replay?n=5&model=priced").text):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    assert "13800138000" not in page
+    owner.post("/console/workspace", workspace="default")
+    assert "call me" not in owner.get("/hub/replay?n=5&model=priced").text

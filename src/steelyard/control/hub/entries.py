@@ -10,6 +10,8 @@ import msgspec
 from steelyard.base.errors import fault
 from steelyard.canon.model import LOCAL_PREFIX, Price
 from steelyard.engines.catalogue import MODELS
+from steelyard.engines.vectors import DIMENSIONS, FUSION
+from steelyard.engines.workshop import CAMERA, PIPER, POSTER, WHISPER
 from steelyard.upstream.providers.public import get_public_models, get_vendors, price_of
 
 PROVIDER, MODEL = "provider", "model"
@@ -191,21 +193,22 @@ def _models() -> list[Entry]:
     ]
 
 
-#: Embedded models beside those that chat: (name, modality).
-_EMBEDDED = (
-    ("multilingual-e5-small", "embedding"),
-    ("use-multilingual-v3", "embedding"),
-    ("fusion-rerank", "rerank"),
-    ("poster", "image"),
-    ("camera-motion", "video"),
-    ("whisper-base", "transcription"),
-    ("piper-joe", "speech"),
-)
+#: Embedded models beside those that chat, with their modalities. The diffusion engine is none of them: its weights are the operator's.
+_EMBEDDED = {
+    **dict.fromkeys(DIMENSIONS, "embedding"),
+    FUSION: "rerank",
+    POSTER: "image",
+    CAMERA: "video",
+    WHISPER: "transcription",
+    PIPER: "speech",
+}
 
 
 def _embedded() -> list[Entry]:
     chat = [(name, one.title[0], "text", ("tools",)) for name, one in MODELS.items()]
-    others: list[tuple[str, str, str, tuple[str, ...]]] = [(name, name, modality, ()) for name, modality in _EMBEDDED]
+    others: list[tuple[str, str, str, tuple[str, ...]]] = [
+        (name, name, modality, ()) for name, modality in _EMBEDDED.items()
+    ]
     return [
         Entry(
             kind=MODEL,

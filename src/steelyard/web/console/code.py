@@ -49,14 +49,8 @@ def code_of(call: Call) -> tuple[tuple[str, str], ...]:
     return tuple((name, code) for name, code in found if code)
 
 
-# what each language calls the operations; where it has none, they are left out
-_PYTHON = {
-    CHAT: "client.chat.completions.create",
-    EMBEDDINGS: "client.embeddings.create",
-    IMAGES: "client.images.generate",
-    VIDEOS: "client.videos.create",
-}
-_NODE = {
+# what both SDKs call the operations; what they have none for goes by their plain `post`
+_METHODS = {
     CHAT: "client.chat.completions.create",
     EMBEDDINGS: "client.embeddings.create",
     IMAGES: "client.images.generate",
@@ -96,13 +90,13 @@ def _python_openai(call: Call) -> str:
     head = ("" if call.key else "import os\n\n") + (
         f'from openai import OpenAI\n\nclient = OpenAI(api_key={key}, base_url="{call.base_url}{PREFIX}")\n'
     )
-    if call.mode not in _PYTHON:
+    if call.mode not in _METHODS:
         asked = _literal(call.body)
         return f'{head}answer = client.post("{call.mode.path}", cast_to=object, body={asked})\nprint(answer)'
     fields = {name: value for name, value in call.body.items() if name not in _EXTRA and name != "stream"}
     extra = {name: value for name, value in call.body.items() if name in _EXTRA}
     fields |= {"extra_body": extra} if extra else {}
-    return f"{head}answer = {_PYTHON[call.mode]}(\n{_arguments(fields)})\nprint({_SHOWN[call.mode]})"
+    return f"{head}answer = {_METHODS[call.mode]}(\n{_arguments(fields)})\nprint({_SHOWN[call.mode]})"
 
 
 def _has_pictures(call: Call) -> bool:
@@ -154,7 +148,9 @@ def _node(call: Call) -> str:
     )
     body = json.dumps({name: one for name, one in call.body.items() if name != "stream"}, ensure_ascii=False, indent=2)
     asked = (
-        f"{_NODE[call.mode]}({body})" if call.mode in _NODE else f'client.post("{call.mode.path}", {{ body: {body} }})'
+        f"{_METHODS[call.mode]}({body})"
+        if call.mode in _METHODS
+        else f'client.post("{call.mode.path}", {{ body: {body} }})'
     )
     return f"{head}const answer = await {asked};\nconsole.log({_SHOWN[call.mode]});"
 

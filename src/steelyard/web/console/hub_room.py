@@ -1,12 +1,13 @@
 """/hub/: vendors and models, searched, shown with their alternatives, compared, measured by own traffic, and tried in place."""
 
+import contextlib
 from dataclasses import dataclass
 from typing import Any
 
 from starlette.responses import Response
 
 from steelyard.base.catalogue import BY_SLUG
-from steelyard.base.errors import Fault
+from steelyard.base.errors import Fault, OurFault
 from steelyard.canon.members import DEVELOPER
 from steelyard.control.hub.entries import MODEL, PROVIDER, Entry, alternatives, get_entry, read_words
 from steelyard.control.hub.figures import ANSWERS, ORDERS, WINDOWS, Figures, rank
@@ -127,7 +128,10 @@ class HubRoom:
         names = list(dict.fromkeys(visit.query.getlist("model")))[:COMPARED]
         found = [one for name in names for one in search(name, kind=MODEL, limit=1) if one.name == name]
         rows = [(one, _abilities(visit, one)) for one in found]
-        sheet = await self._read(visit, WINDOW) if len(rows) > 1 else None
+        sheet = None
+        with contextlib.suppress(OurFault):
+            # list prices stand beside each other while the monitor is away too
+            sheet = await self._read(visit, WINDOW) if len(rows) > 1 else None
         figures = [] if sheet is None else [sheet.by_model.get(one.name, Figures(model=one.name)) for one in found]
         return self._pages.render(visit, "hub_compare.html", rows=rows, sheet=sheet, figures=figures, window=WINDOW)
 

@@ -70,7 +70,7 @@ class Playground:
         call = Call(mode, decode_object(visit.form.get("body").encode()), self._base_url)
         try:
             codes = code_of(call)
-        except (KeyError, TypeError, AttributeError):
+        except (KeyError, TypeError, AttributeError, RecursionError):
             # a body that no form of ours makes
             raise fault("body_invalid", detail=" (It is no call of this mode.)") from None
         return self._pages.render(visit, "code_tabs.html", codes=codes)

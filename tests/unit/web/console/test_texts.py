@@ -7,6 +7,7 @@ import pytest
 
 from steelyard.base.catalogue import BY_SLUG
 from steelyard.canon.members import ROLES
+from steelyard.control.hub.figures import ORDERS
 from steelyard.web.console.assets import Assets
 from steelyard.web.console.modes import MODES
 from steelyard.web.console.nav import NAV, SETTINGS_NAV
@@ -31,6 +32,7 @@ BUILT = {
     "quotas.state_": ("open", "granted", "declined"),
     "knowledge.mode_": ("hybrid", "text", "vectors"),
     "plugins.of_": ("workspace", "builtin", "operator"),
+    "hub.f_": ORDERS,
     "playground.mode_": tuple(MODES),
     "promql.example_": ("calls", "tokens", "slow", "failed"),
     "requests.outcome_": ("broken", "abandoned", "failed"),
