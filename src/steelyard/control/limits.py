@@ -32,9 +32,14 @@ def check_limits(limits: Limits) -> None:
     if budget.per not in PERIODS:
         known = ", ".join(PERIODS)
         raise fault("parameter_invalid", detail=f"per must be one of {known}.", param="limits.budget.per")
-    if budget.unit != TOKENS and not (len(budget.unit) == 3 and budget.unit.isascii() and budget.unit.isupper()):
+    if budget.unit != TOKENS and not is_currency(budget.unit):
         detail = "unit must be tokens or a currency such as CNY."
         raise fault("parameter_invalid", detail=detail, param="limits.budget.unit")
+
+
+def is_currency(text: str) -> bool:
+    """Whether a text is a currency's three letters, such as CNY."""
+    return len(text) == 3 and text.isascii() and text.isalpha() and text.isupper()
 
 
 def make_limits(

@@ -1,6 +1,5 @@
 """Routes that are set while running: a model's name, its targets, and how they are chosen."""
 
-import re
 from typing import Any
 
 import msgspec
@@ -9,13 +8,13 @@ from steelyard.base.clock import MICROS, now_us
 from steelyard.base.errors import fault
 from steelyard.canon.model import FASTEST, UNSUPPORTED, WEIGHTED, Model, Price
 from steelyard.control.catalogue import Declared, RouteSpec, TargetSpec
+from steelyard.control.limits import is_currency
 from steelyard.store import audit, changes, providers
 from steelyard.store.database import Database
 
 MAX_TARGETS = 20
 #: For a million tokens, a picture or a second: beyond it is a slip.
 MAX_PRICE_MICROS = 1_000_000 * MICROS
-_CURRENCY = re.compile(r"[A-Z]{3}")
 MAX_NAME_CHARS = 200
 
 
@@ -80,7 +79,7 @@ def _check_price(price: Price) -> None:
             raise fault("parameter_invalid", detail=detail, param="price")
     if not 0 <= price.batch_percent <= 100:
         raise fault("parameter_invalid", detail="batch_percent must lie in 0 to 100.", param="price")
-    if not _CURRENCY.fullmatch(price.currency):
+    if not is_currency(price.currency):
         raise fault("parameter_invalid", detail="A currency has three letters, such as CNY.", param="price")
 
 

@@ -129,6 +129,7 @@ def test_quotas(house: Installation, owner: Person) -> None:
     developer = owner.invite("developer", "quoted")
     home = "/console/settings/quotas"
     assert developer.post(home, rpm="20").status_code == 400
+    assert developer.post(home, budget_money="5", currency="<b>", reason="no currency").status_code == 400
     assert developer.post(home, rpm="20", budget_money="5", reason=HOSTILE).status_code == 303
     wish = re.search(rf"{home}/(quota_\w+)", owner.get(home).text)
     assert wish is not None
