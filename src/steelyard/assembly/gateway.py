@@ -20,6 +20,7 @@ from steelyard.assembly.process import (
 )
 from steelyard.base.metrics import Registry
 from steelyard.base.metrics_port import open_metrics_port
+from steelyard.base.outbox import Outbox
 from steelyard.base.segments import get_machine_id, owner_of, stem_of
 from steelyard.base.tokens import Signer
 from steelyard.dialects.crossing import Wires
@@ -54,7 +55,8 @@ async def run_gateway(orders: Orders) -> None:
     loop = asyncio.get_running_loop()
     journal = Journal(settings.journal_dir, orders.boot_id)
     operations = by_path((*DIALECTS, *TASK_OPERATIONS))
-    async with Pool() as pool:
+    outbox = Outbox()
+    async with Pool(outbox) as pool:
         owner = owner_of(get_machine_id(Path(settings.data_dir)), stem_of(orders.boot_id, os.getpid()))
         face = FaceLink(
             pool,
@@ -92,7 +94,7 @@ async def run_gateway(orders: Orders) -> None:
         )
         config = uvicorn.Config(
             app,
-            http=FastLane.bound_to(core, operations),
+            http=FastLane.bound_to(core, operations, outbox),
             ws="none",
             lifespan="off",
             log_config=None,

@@ -15,6 +15,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from steelyard.base import ids
 from steelyard.base.errors import Fault, fault
+from steelyard.base.outbox import Outbox
 from steelyard.dialects import openai_errors
 from steelyard.dialects.dialect import Operation
 from steelyard.gateway.core import Core
@@ -162,6 +163,10 @@ class LaneExchange:
         lines += (b"content-length: ", str(len(body)).encode(), b"\r\n\r\n", body)
         self._finish(b"".join(lines))
 
+    def _post(self, data: bytes) -> None:
+        protocol = self._protocol
+        protocol.outbox.post(protocol.transport, data)
+
     def start(self, status: int, headers: Headers) -> None:
         """The head of a streamed answer."""
         if self.disconnected:
@@ -169,12 +174,12 @@ class LaneExchange:
         self.head_sent = True
         lines = self._head(status, headers)
         lines.append(b"transfer-encoding: chunked\r\n\r\n")
-        self._protocol.transport.write(b"".join(lines))
+        self._post(b"".join(lines))
 
     def write(self, data: bytes) -> None:
         """A part of a streamed answer."""
         if not self.disconnected:
-            self._protocol.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+            self._post(b"%x\r\n%b\r\n" % (len(data), data))
 
     def end(self, data: bytes = b"") -> None:
         """The last part and the end mark."""
@@ -188,7 +193,7 @@ class LaneExchange:
 
     def _finish(self, last: bytes) -> None:
         self.response_complete = True
-        self._protocol.transport.write(last)
+        self._post(last)
         self._protocol.answered(self)
 
     def abort(self) -> None:
@@ -200,6 +205,7 @@ class FastLane(HttpToolsProtocol):
     """One client connection."""
 
     core: ClassVar[Core]
+    outbox: ClassVar[Outbox]
     hot: ClassVar[dict[bytes, Operation]]
     budget: ClassVar[BodyBudget]
     strangers: ClassVar[BodyBudget]
@@ -216,11 +222,11 @@ class FastLane(HttpToolsProtocol):
     is_ending = False
 
     @classmethod
-    def bound_to(cls, core: Core, hot: dict[str, Operation]) -> type[FastLane]:
+    def bound_to(cls, core: Core, hot: dict[str, Operation], outbox: Outbox) -> type[FastLane]:
         """The class that uvicorn makes connections of."""
         paths = {path.encode(): dialect for path, dialect in hot.items()}
         budgets = {"budget": BodyBudget(MAX_HELD_BYTES), "strangers": BodyBudget(MAX_STRANGERS_BYTES)}
-        return type("BoundFastLane", (cls,), {"core": core, "hot": paths, **budgets})
+        return type("BoundFastLane", (cls,), {"core": core, "hot": paths, "outbox": outbox, **budgets})
 
     def __init__(self, config: Any, server_state: Any, app_state: dict[str, Any], _loop: Any = None) -> None:
         # the parser puts each header straight into this dict, without a Python frame of ours; of repeated headers the
@@ -313,7 +319,7 @@ class FastLane(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         if self.cycle is None or self.cycle.response_complete:
-            self.transport.close()
+            self.close()
         else:
             self.cycle.keep_alive = False
 
@@ -369,7 +375,7 @@ class FastLane(HttpToolsProtocol):
         if length is not None and int(length) > self.core.max_body_bytes:
             self._refuse(lane, fault("file_too_large", limit_bytes=self.core.max_body_bytes, size=int(length)))
         elif b"expect" in lane.headers and lane.headers[b"expect"].lower() == b"100-continue":
-            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self.outbox.post(self.transport, b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def _is_in(self, lane: LaneExchange) -> bool:
         """Whether the request coming in is the lane's; a pipelined one behind it is not."""
@@ -409,7 +415,7 @@ class FastLane(HttpToolsProtocol):
             super().on_message_complete()
         elif lane.is_refused:
             # the client has sent all it had, so closing now cannot cut off our answer
-            self.transport.close()
+            self.close()
         else:
             self.core.handle(lane, lane.dialect)
 
@@ -432,7 +438,7 @@ class FastLane(HttpToolsProtocol):
         if lane.is_refused:
             return
         if not lane.keep_alive:
-            self.transport.close()
+            self.close()
             return
         if self.pipeline or self.flow.read_paused:
             self.on_response_complete()
@@ -457,7 +463,12 @@ class FastLane(HttpToolsProtocol):
             (b"connection", b"close"),
         ]
         head = STATUS_LINE[status] + b"".join(b"%b: %b\r\n" % pair for pair in headers)
-        self.transport.write(head + b"\r\n" + body)
+        self.outbox.post(self.transport, head + b"\r\n" + body)
+        self.close()
+
+    def close(self) -> None:
+        """Closes the connection behind what was posted to it."""
+        self.outbox.send()
         self.transport.close()
 
     # the sweep
@@ -485,4 +496,4 @@ async def sweep_connections(connections: set[Any], meter_connections: Callable[[
         meter_connections(len(connections))
         for connection in list(connections):
             if isinstance(connection, FastLane) and connection.is_overdue(now):
-                connection.transport.close()
+                connection.close()

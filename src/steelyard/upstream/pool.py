@@ -16,6 +16,8 @@ from urllib.parse import urlsplit
 
 import httptools
 
+from steelyard.base.outbox import Outbox
+
 MAX_CONNECTIONS = 1024  # per origin
 IDLE_S = 4.0  # below the keep-alive time of common servers (uvicorn: 5 s)
 SWEEP_S = 0.5
@@ -135,6 +137,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, pool: "OriginPool") -> None:
         self._pool = pool
         self._loop = pool.loop
+        self._post = pool.outbox.post
         # the parser puts each header straight into this dict, without a Python frame of ours
         self._headers: dict[bytes, bytes] = {}
         self.on_header = self._headers.__setitem__
@@ -247,7 +250,7 @@ class Connection(asyncio.Protocol):
         """Sends a request."""
         assert self.flight is None
         self.flight = flight
-        self.transport.write(request)
+        self._post(self.transport, request)
 
     def expire(self, now: float) -> None:
         """Gives up a call whose deadline has passed."""
@@ -284,8 +287,11 @@ class Connection(asyncio.Protocol):
 class OriginPool:
     """The connections to one origin."""
 
-    def __init__(self, origin: Origin, tls: ssl.SSLContext | None, *, max_connections: int = MAX_CONNECTIONS) -> None:
+    def __init__(
+        self, origin: Origin, tls: ssl.SSLContext | None, outbox: Outbox, *, max_connections: int = MAX_CONNECTIONS
+    ) -> None:
         self.origin = origin
+        self.outbox = outbox
         self.loop = asyncio.get_running_loop()
         self._tls = tls
         self._idle: deque[Connection] = deque()
@@ -386,7 +392,8 @@ class OriginPool:
 class Pool:
     """All origins. Open it inside a running loop, close it before the loop ends."""
 
-    def __init__(self) -> None:
+    def __init__(self, outbox: Outbox | None = None) -> None:
+        self._outbox = outbox or Outbox()
         self._origins: dict[Origin, OriginPool] = {}
         self._tls: ssl.SSLContext | None = None
         self._sweeper: asyncio.Task[None] | None = None
@@ -419,7 +426,7 @@ class Pool:
         if pool is None:
             if origin.is_tls and self._tls is None:
                 self._tls = ssl.create_default_context()
-            pool = self._origins[origin] = OriginPool(origin, self._tls)
+            pool = self._origins[origin] = OriginPool(origin, self._tls, self._outbox)
         return pool
 
     async def fetch(

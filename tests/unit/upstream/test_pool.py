@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from steelyard.base.outbox import Outbox
 from steelyard.upstream import pool as module
 from steelyard.upstream.pool import Broken, ConnectError, Flight, Pool, PoolError, TimedOut, parse_origin
 
@@ -117,7 +118,7 @@ async def test_connection_limit_and_waiters() -> None:
     async with server:
         from steelyard.upstream.pool import OriginPool
 
-        pool = OriginPool(parse_origin(url), None, max_connections=1)
+        pool = OriginPool(parse_origin(url), None, Outbox(), max_connections=1)
         first = await pool.acquire(1)
         with pytest.raises(ConnectError, match="busy"):
             await pool.acquire(0.05)
