@@ -14,6 +14,7 @@ from steelyard.canon.claims import decode_claims
 from steelyard.canon.grant import Grant
 from steelyard.canon.snapshot import Snapshot
 from steelyard.dialects import acs_signature
+from steelyard.gateway.known_head import bearer_digest_of
 from steelyard.gateway.ports import Grants
 from steelyard.policy import access
 
@@ -78,10 +79,8 @@ class Admission:
 
     def find_cached(self, headers: dict[bytes, bytes]) -> Grant | None:
         """The fast way: the grant if the key is known already. It still has to be checked."""
-        authorization = headers.get(b"authorization")
-        if authorization is None or authorization[:7].lower() != b"bearer ":
-            return None
-        return self._cache.get(hashlib.sha256(authorization[7:]).hexdigest())
+        digest = bearer_digest_of(headers)
+        return None if digest is None else self._cache.get(digest)
 
     async def identify(self, headers: dict[bytes, bytes]) -> Grant:
         """The grant of a credential.

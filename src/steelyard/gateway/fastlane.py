@@ -20,6 +20,7 @@ from steelyard.dialects import openai_errors
 from steelyard.dialects.dialect import Operation
 from steelyard.gateway.core import Core
 from steelyard.gateway.exchange import Headers
+from steelyard.gateway.known_head import KnownHead
 
 #: A question to a knowledge base comes in the URL, percent-encoded: nine bytes a Chinese character.
 MAX_HEAD_BYTES = 262_144
@@ -86,6 +87,7 @@ class LaneExchange:
         "headers",
         "is_refused",
         "keep_alive",
+        "length",
         "on_disconnect",
         "on_pressure",
         "path",
@@ -94,13 +96,21 @@ class LaneExchange:
     )
 
     def __init__(
-        self, protocol: FastLane, dialect: Operation, path: str, headers: dict[bytes, bytes], keep_alive: bool
-    ):
+        self,
+        protocol: FastLane,
+        dialect: Operation,
+        path: str,
+        headers: dict[bytes, bytes],
+        length: int | None,
+        keep_alive: bool,
+    ) -> None:
         self._protocol = protocol
         self.dialect = dialect
         self.path = path
         self.headers = headers
         self.client = protocol.client[0] if protocol.client else None
+        #: Of the body, as the head has it; None where it does not say.
+        self.length = length
         self.keep_alive = keep_alive
         self._parts: list[bytes] = []
         self.size = 0
@@ -211,6 +221,12 @@ class FastLane(HttpToolsProtocol):
     strangers: ClassVar[BodyBudget]
 
     lane: LaneExchange | None = None
+    known_head: KnownHead | None = None
+    #: bytes with which a request begins: of those in the parser now, and of the request that it reads
+    fresh: bytes | None = None
+    head_data: bytes | None = None
+    #: bytes of a body still to come, where its head was known and the parser has not seen it
+    awaited_bytes = 0
     head_bytes = 0
     #: how much of the head is taken from the strangers' budget
     head_taken = 0
@@ -247,12 +263,61 @@ class FastLane(HttpToolsProtocol):
         self.last_data = self.loop.time()
         if self.parser is None or self.transport.is_closing():
             return
+        if self.awaited_bytes:
+            self._read_body(data)
+        elif self.known_head is None or not self._read_known(data, self.known_head):
+            self._parse(data)
+
+    def _parse(self, data: bytes) -> None:
+        """Bytes for the parser."""
+        self.fresh = None if self.receiving_since else data
         if self.timeout_keep_alive_task is None:
             self._feed(data)
         else:
             super().data_received(data)
+        self.fresh = None
         if self.is_reading_head:
             self._hold_head(len(data))
+
+    # known heads
+
+    def _read_known(self, data: bytes, known: KnownHead) -> bool:
+        """Reads a request whose head came before on this connection; False where it is for the parser."""
+        if self.receiving_since or self.is_ending or self.pipeline or self.timeout_keep_alive_task is not None:
+            return False
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            return False
+        found = known.read(data)
+        if found is None:
+            return False
+        length, start = found
+        self.receiving_since = self.last_data
+        self._enter(LaneExchange(self, known.dialect, known.path, known.fields, length, True))
+        self.awaited_bytes = length
+        if length and start < len(data):
+            self._read_body(data[start:])
+        elif not length:
+            self.on_message_complete()
+            self._parse_rest(data[start:])
+        return True
+
+    def _read_body(self, data: bytes) -> None:
+        """A body's bytes, counted; what comes behind it is the next request."""
+        awaited = self.awaited_bytes
+        if len(data) <= awaited:
+            body, rest = data, b""
+        else:
+            body, rest = data[:awaited], data[awaited:]
+        self.awaited_bytes = awaited - len(body)
+        self.on_body(body)
+        if not self.awaited_bytes:
+            self.on_message_complete()
+            self._parse_rest(rest)
+
+    def _parse_rest(self, rest: bytes) -> None:
+        if rest and self.parser is not None and not self.transport.is_closing():
+            self._parse(rest)
 
     def _hold_head(self, size: int) -> None:
         self.head_bytes += size
@@ -328,6 +393,8 @@ class FastLane(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """httptools: a request begins."""
         self.url = b""
+        # only the first request within what came begins where that begins
+        self.head_data, self.fresh = self.fresh, None
         self.is_reading_head = True
         self.head_bytes = 0
         self.receiving_since = self.last_data
@@ -368,14 +435,25 @@ class FastLane(HttpToolsProtocol):
 
     def _open_lane(self, dialect: Operation, headers: dict[bytes, bytes]) -> None:
         keep_alive = self.parser.should_keep_alive() and not self.is_ending
-        lane = LaneExchange(self, dialect, self.url.decode(), headers, keep_alive)
+        head_data, self.head_data = self.head_data, None
+        if head_data is not None and keep_alive:
+            self.known_head = KnownHead.of(head_data, dialect, self.url.decode(), headers)
+        length = headers.get(b"content-length")
+        lane = LaneExchange(
+            self, dialect, self.url.decode(), headers, None if length is None else int(length), keep_alive
+        )
+        if self._enter(lane) and headers.get(b"expect", b"").lower() == b"100-continue":
+            self.outbox.post(self.transport, b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def _enter(self, lane: LaneExchange) -> bool:
+        """A request comes in; False where it is refused for what it says of its size."""
         self.lane = lane
         self.cycle = lane  # type: ignore[assignment]
-        length = lane.headers.get(b"content-length")
-        if length is not None and int(length) > self.core.max_body_bytes:
-            self._refuse(lane, fault("file_too_large", limit_bytes=self.core.max_body_bytes, size=int(length)))
-        elif b"expect" in lane.headers and lane.headers[b"expect"].lower() == b"100-continue":
-            self.outbox.post(self.transport, b"HTTP/1.1 100 Continue\r\n\r\n")
+        limit_bytes = self.core.max_body_bytes
+        if lane.length is not None and lane.length > limit_bytes:
+            self._refuse(lane, fault("file_too_large", limit_bytes=limit_bytes, size=lane.length))
+            return False
+        return True
 
     def _is_in(self, lane: LaneExchange) -> bool:
         """Whether the request coming in is the lane's; a pipelined one behind it is not."""
@@ -402,8 +480,7 @@ class FastLane(HttpToolsProtocol):
     def _budget_of(self, lane: LaneExchange, size: int) -> BodyBudget:
         """Whose room a body takes. One that is whole at once is dealt with at once, so nobody need ask who sent it."""
         if lane.budget is None:
-            is_whole = lane.headers.get(b"content-length") == b"%d" % size
-            is_known = is_whole or self.core.admission.find_cached(lane.headers) is not None
+            is_known = lane.length == size or self.core.admission.find_cached(lane.headers) is not None
             lane.budget = self.budget if is_known else self.strangers
         return lane.budget
 
