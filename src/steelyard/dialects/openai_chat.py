@@ -13,6 +13,7 @@ from steelyard.dialects.links import inline_bytes
 from steelyard.dialects.openai_fields import CHAT, check_fields, get_model, get_output_cap
 from steelyard.dialects.openai_messages import check_messages, mentions_json
 from steelyard.dialects.openai_pieces import PieceReader, PieceWriter
+from steelyard.dialects.openai_plain import read_plain
 from steelyard.dialects.openai_stream import OpenAITap
 from steelyard.dialects.openai_texts import rewrite_reply, rewrite_request
 from steelyard.dialects.openai_wire import encode_request, read_reply, show_reply
@@ -25,6 +26,23 @@ def decode(raw: bytes, _headers: dict[bytes, bytes]) -> ModelRequest:
         Fault: the first thing wrong, with the vendor's text and the field.
     """
     body = decode_object(raw)
+    plain = read_plain(raw)
+    if plain is not None:
+        return ModelRequest(
+            operation="chat",
+            model=plain.model,
+            raw=raw,
+            body=body,
+            settings=body,
+            is_stream=plain.stream is True,
+            wants_usage=plain.wants_usage,
+            output_cap_tokens=plain.output_cap_tokens,
+            message_count=len(plain.messages),
+        )
+    return _decode_closely(raw, body)
+
+
+def _decode_closely(raw: bytes, body: dict[str, Any]) -> ModelRequest:
     model = get_model(body)
     messages = body.get("messages")
     if messages is None:

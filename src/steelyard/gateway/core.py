@@ -376,7 +376,7 @@ class Core:
             if slot is not None:
                 self._spawn(self._go_by_cache(call, grant, exchange, dialect, slot))
                 return
-        self._relay_on(call, grant, exchange, dialect)
+        self._relay_on(call, exchange, dialect)
 
     async def _go_by_cache(self, call: Call, grant: Grant, exchange: Exchange, dialect: Operation, slot: Slot) -> None:
         """A kept answer, if there is one; else the model's, which is kept."""
@@ -392,7 +392,7 @@ class Core:
                 exchange.send(answer.status, answer.headers + call.rate_headers, answer.body)
                 return
             recording = RecordingExchange(exchange, lambda one: self._spawn(self._keep_answer(slot, call, one)))
-            self._relay_on(call, grant, recording, dialect)
+            self._relay_on(call, recording, dialect)
         except Exception as problem:  # noqa: BLE001 - the request's frame
             self._tell(call, grant, exchange, dialect, problem)
 
@@ -414,14 +414,13 @@ class Core:
         except Exception as problem:  # noqa: BLE001 - the request's frame
             self._tell(call, grant, exchange, dialect, problem)
 
-    def _relay_on(self, call: Call, grant: Grant, exchange: Exchange, dialect: Operation) -> None:
+    def _relay_on(self, call: Call, exchange: Exchange, dialect: Operation) -> None:
         assert isinstance(dialect, Dialect)
+        self._relay.begin(call, exchange, dialect, self._conclude)
 
-        def conclude(failure: Fault | None) -> None:
-            if failure is not None:
-                self._refuse(call, grant, exchange, dialect, failure)
-
-        self._relay.begin(call, exchange, dialect, conclude)
+    def _conclude(self, call: Call, exchange: Exchange, dialect: Operation, failure: Fault) -> None:
+        """No answer came: the caller is told why."""
+        self._refuse(call, call.grant, exchange, dialect, failure)
 
     async def _once(self, call: Call, grant: Grant, client: Exchange, exchange: Exchange, dialect: Operation) -> None:
         """A call with an Idempotency-Key: processed at most once, its answer kept for a repeat, which goes straight to the client."""

@@ -41,8 +41,8 @@ _SSE_HEADERS: Headers = [
     (b"x-accel-buffering", b"no"),
 ]
 
-#: Told once how a call ended: None when it was answered or its client left, a fault when nothing has gone downstream.
-Conclude = Callable[[Fault | None], None]
+#: Told once where a call ended with nothing downstream, and why.
+Conclude = Callable[[Call, Exchange, Dialect, Fault], None]
 
 
 class Journey:
@@ -74,7 +74,6 @@ class Journey:
         self.close()
         with contextlib.suppress(Fault):
             self.abandon()
-        self.conclude(None)
 
     def abandon(self) -> None:
         """Settles a call whose client left before anything was delivered."""
@@ -96,7 +95,8 @@ class Journey:
         """The end, told once."""
         if not self.is_over:
             self.close()
-            self.conclude(failure)
+            if failure is not None:
+                self.conclude(self.call, self.exchange, self.dialect, failure)
 
     # the attempts
 
@@ -109,7 +109,7 @@ class Journey:
         """See `attempt.Traveller`. A frame of its own: nothing may escape into the parser."""
         if self.is_over:
             return
-        with contextlib.suppress(ValueError):
+        if attempt in self.running:
             self.running.remove(attempt)
         try:
             if failure is not None:
@@ -215,7 +215,6 @@ class Whole(Journey):
         exchange = self.exchange
         self.close()
         exchange.send(200, headers, body)
-        self.conclude(None)
 
     async def _send_when_passed(self, route: Route, body: bytes, usage: Usage | None, counted_tokens: int) -> None:
         """Somebody else is asked about the answer's texts first."""
