@@ -50,4 +50,5 @@ class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     def prompt_bound_tokens(self) -> int:
         """An upper bound of the prompt: no tokenizer makes more tokens than there are bytes."""
-        return self.text_bytes + self.message_count * MESSAGE_TOKENS + self.media_count * MEDIA_TOKENS
+        text_bytes = len(self.raw) - self.inline_bytes
+        return text_bytes + self.message_count * MESSAGE_TOKENS + self.media_count * MEDIA_TOKENS

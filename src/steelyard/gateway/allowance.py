@@ -72,10 +72,12 @@ class Keeper(Protocol):
 class Purse:
     """What this process has of one account."""
 
-    __slots__ = ("asking", "debts", "free", "held", "is_used", "left", "line", "used_at", "wanted")
+    __slots__ = ("asking", "counts_calls", "debts", "free", "held", "is_used", "left", "line", "used_at", "wanted")
 
     def __init__(self, line: Line, debts: asyncio.Event) -> None:
         self.line = line
+        #: Whether every call wants just one of it.
+        self.counts_calls = line.unit in (REQUESTS, CALLS)
         #: Set where a debt should be told of at once.
         self.debts = debts
         #: Leased and not taken; below zero where calls took more than they held.
@@ -165,20 +167,18 @@ class Allowance:
         Raises:
             Fault: `price_unknown` where a budget in money cannot hold it.
         """
-        return [self._want(purse.line, request, targets, hold) for purse in self.purses]
+        return [1 if purse.counts_calls else self._want(purse.line, request, targets, hold) for purse in self.purses]
 
     def leasts(self, request: ModelRequest, targets: tuple[Target, ...], wants: list[int]) -> list[int]:
         """The least that is of use to a call, purse by purse: a budget that is nearly spent lowers the answer's cap."""
         hold = hold_for(request, targets, max_cap=MIN_ANSWER_TOKENS)
         return [
-            min(self._want(purse.line, request, targets, hold), want)
+            1 if purse.counts_calls else min(self._want(purse.line, request, targets, hold), want)
             for purse, want in zip(self.purses, wants, strict=True)
         ]
 
     def _want(self, line: Line, request: ModelRequest, targets: tuple[Target, ...], hold: tuple[int, int]) -> int:
         unit = line.unit
-        if unit in (REQUESTS, CALLS):
-            return 1
         if line.kind == RATE:
             # a rate protects capacity, so a fair guess does: the real count is settled afterwards
             return min(estimate_prompt_tokens(request.text_bytes), line.limit)
@@ -351,9 +351,8 @@ class Allowances:
     def settle(allowance: Allowance, taken: Iterable[int], receipt: Receipt | None) -> None:
         """Ends the holds of a call: what it took is spent, the rest is free. Without a receipt nothing was taken."""
         for purse, amount in zip(allowance.purses, taken, strict=True):
-            spent = purse.spent(receipt, amount) if receipt is not None else _asked(purse, amount)
-            purse.put_back(amount, spent)
-            if purse.is_in_debt and -purse.free * DEBT_SHARE > purse.line.limit:
+            purse.put_back(amount, purse.spent(receipt, amount) if receipt is not None else _asked(purse, amount))
+            if purse.free < 0 and purse.is_in_debt and -purse.free * DEBT_SHARE > purse.line.limit:
                 purse.debts.set()
 
     async def return_unused(self, purse: Purse) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -61,7 +60,6 @@ class Attempt:
         "flight",
         "is_reused",
         "journey",
-        "loop_time",
         "route",
         "sent_at",
     )
@@ -76,34 +74,22 @@ class Attempt:
         self.flight: Flight | None = None
         self.is_reused = False
         self.sent_at = now
-        self.loop_time: Callable[[], float]
         self._is_reported = False
         route.health.began()
 
     def __repr__(self) -> str:
         return f"<Attempt at {self.route.target.label} [{'under way' if self.flight else 'connecting'}]>"
 
-    def launch(
-        self,
-        connection: Connection,
-        data: bytes,
-        loop: asyncio.AbstractEventLoop,
-        *,
-        is_stream: bool,
-        is_reused: bool,
-        give_up_at: float,
-    ) -> None:
+    def launch(self, connection: Connection, data: bytes, is_stream: bool, now: float, give_up_at: float) -> None:
         """Sends the request.
 
         Args:
-            give_up_at: loop time at which the call as a whole is given up.
+            now, give_up_at: loop times; the latter is when the call as a whole is given up.
         """
         target = self.route.target
         self.connection = connection
-        self.is_reused = is_reused
-        self.loop_time = loop.time
-        self.sent_at = loop.time()
-        flight = self.flight = Flight(self.on_end, min(self.sent_at + target.first_byte_timeout_s, give_up_at))
+        self.sent_at = now
+        flight = self.flight = Flight(self.on_end, min(now + target.first_byte_timeout_s, give_up_at))
         flight.give_up_at = give_up_at
         if is_stream:
             flight.chunk_timeout_s = target.chunk_timeout_s
@@ -132,7 +118,7 @@ class Attempt:
         flight = self.flight
         if not self.is_reused or type(error) is not Broken or flight is None or flight.answer.status:
             return False
-        return not self.route.target.is_local and self.sent_at + STALE_S > self.loop_time()
+        return not self.route.target.is_local and self.sent_at + STALE_S > asyncio.get_running_loop().time()
 
     def _explain(self, error: PoolError) -> Fault:
         target = self.route.target

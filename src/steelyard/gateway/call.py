@@ -1,5 +1,6 @@
 """One model call: what is known of it on its way, and its settlement, which always happens and happens once."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -83,7 +84,7 @@ class Call:
         self.attempts = 0
         self.failed_attempts: tuple[FailedAttempt, ...] = ()
         #: Monotonic time at which the caller does not want an answer any more.
-        self.give_up_at = float("inf")
+        self.give_up_at = math.inf
         #: The cap that a budget lowered the answers to; None where it did not.
         self.cap_tokens: int | None = None
         self.allowance: Allowance | None = None

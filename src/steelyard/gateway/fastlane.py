@@ -203,8 +203,9 @@ class LaneExchange:
 
     def _finish(self, last: bytes) -> None:
         self.response_complete = True
-        self._post(last)
-        self._protocol.answered(self)
+        protocol = self._protocol
+        protocol.outbox.post(protocol.transport, last)
+        protocol.answered(self)
 
     def abort(self) -> None:
         """Cuts the connection."""

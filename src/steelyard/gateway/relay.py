@@ -150,11 +150,12 @@ class Relay:
         journey.running.append(attempt)
         connection = route.origin.take_idle()
         if connection is not None:
-            self._launch(journey, attempt, connection, is_reused=True)
+            attempt.is_reused = True
+            self._launch(journey, attempt, connection, attempt.began)
         else:
             self.connect(journey, attempt)
 
-    def _launch(self, journey: Journey, attempt: Attempt, connection: Connection, *, is_reused: bool) -> None:
+    def _launch(self, journey: Journey, attempt: Attempt, connection: Connection, now: float) -> None:
         call, route = journey.call, attempt.route
         request, target = call.request, route.target
         # an engine host answers under any name, so nothing need be rewritten on the way back
@@ -164,9 +165,7 @@ class Relay:
         if route.forwards:
             head = _forward(head, route.forwards, journey.exchange.headers)
         give_up_at = min(call.give_up_at, attempt.began + target.total_timeout_s)
-        attempt.launch(
-            connection, head + body, self._loop, is_stream=journey.is_stream, is_reused=is_reused, give_up_at=give_up_at
-        )
+        attempt.launch(connection, head + body, journey.is_stream, now, give_up_at)
 
     def connect(self, journey: Journey, attempt: Attempt) -> None:
         """Sends an attempt over a new connection."""
@@ -188,7 +187,8 @@ class Relay:
             if connection is not None:
                 attempt.route.origin.give_back(connection)
             return
-        self._launch(journey, attempt, connection, is_reused=False)
+        attempt.is_reused = False
+        self._launch(journey, attempt, connection, self.now())
 
     async def _acquire(self, journey: Journey, attempt: Attempt) -> Connection | None:
         """A connection; None where nobody wants it any more."""

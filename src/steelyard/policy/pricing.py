@@ -53,14 +53,16 @@ def hold_for(
     if targets[0].is_composite:
         return 0, 0
     prompt_tokens = request.prompt_bound_tokens()
-    tokens = micros = 0
-    seen: tuple[int, Price] | None = None
+    tokens = micros = last_cap = 0
+    last_price: Price | None = None
     for target in targets:
-        price = target.price
-        cap = min(_cap(request, target), max_cap)
-        if seen is not None and seen[0] == cap and (seen[1] is price or seen[1] == price):
+        price, cap = target.price, _cap(request, target)
+        if cap > max_cap:
+            cap = max_cap
+        # targets of one model mostly cost the same
+        if cap == last_cap and (price is last_price or price == last_price):
             continue
-        seen = cap, price
+        last_cap, last_price = cap, price
         output_tokens = request.n * cap
         total = prompt_tokens * _prompt_price(price) + output_tokens * _output_price(price)
         tokens = max(tokens, prompt_tokens + output_tokens)

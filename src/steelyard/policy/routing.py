@@ -136,7 +136,10 @@ def choose(
 
 
 def _draw(group: list[Target], random: Callable[[], float]) -> Target:
-    mark = random() * sum(target.weight for target in group)
+    total = 0
+    for target in group:
+        total += target.weight
+    mark = random() * total
     for target in group:
         mark -= target.weight
         if mark < 0:

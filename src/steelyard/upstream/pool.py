@@ -6,6 +6,7 @@ per chunk. Rule: a connection goes back only after its answer was parsed to its 
 
 import asyncio
 import contextlib
+import math
 import re
 import ssl
 from collections import deque
@@ -110,7 +111,7 @@ class Flight:
         self.on_body: Callable[[bytes], None] | None = None
         #: Loop times: of the next sign of life, and of the whole answer.
         self.deadline = deadline
-        self.give_up_at = float("inf")
+        self.give_up_at = math.inf
         #: Between two pieces of a streamed answer.
         self.chunk_timeout_s = CHUNK_TIMEOUT_S
         self.parts: list[bytes] = []
