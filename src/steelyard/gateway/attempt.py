@@ -12,7 +12,7 @@ from steelyard.dialects.dialect import Wire
 from steelyard.gateway.exchange import Headers
 from steelyard.gateway.health import TargetHealth
 from steelyard.policy.retry import may_go_elsewhere
-from steelyard.upstream.pool import Broken, Connection, Flight, OriginPool, PoolError, TimedOut
+from steelyard.upstream.pool import Broken, Connection, Flight, OriginPool, PoolError, TimedOut, nobody
 from steelyard.upstream.providers.kind import Forward
 
 
@@ -49,15 +49,14 @@ class Traveller(Protocol):
 STALE_S = 1.0
 
 
-class Attempt:
-    """A request on its way. Everything happens in callbacks of the pool."""
+class Attempt(Flight):
+    """A request on its way. Everything happens in callbacks of the pool, whose flight it is once it is launched."""
 
     __slots__ = (
         "_is_reported",
         "began",
         "connection",
         "first_s",
-        "flight",
         "is_reused",
         "journey",
         "route",
@@ -71,14 +70,13 @@ class Attempt:
         #: seconds to the first byte of the answer, None before it
         self.first_s: float | None = None
         self.connection: Connection | None = None
-        self.flight: Flight | None = None
         self.is_reused = False
         self.sent_at = now
         self._is_reported = False
         route.health.began()
 
     def __repr__(self) -> str:
-        return f"<Attempt at {self.route.target.label} [{'under way' if self.flight else 'connecting'}]>"
+        return f"<Attempt at {self.route.target.label} [{'under way' if self.connection else 'connecting'}]>"
 
     def launch(self, connection: Connection, data: bytes, is_stream: bool, now: float, give_up_at: float) -> None:
         """Sends the request.
@@ -89,19 +87,19 @@ class Attempt:
         target = self.route.target
         self.connection = connection
         self.sent_at = now
-        flight = self.flight = Flight(self.on_end, min(now + target.first_byte_timeout_s, give_up_at))
-        flight.give_up_at = give_up_at
+        super().__init__(nobody, min(now + target.first_byte_timeout_s, give_up_at))
+        self.give_up_at = give_up_at
         if is_stream:
-            flight.chunk_timeout_s = target.chunk_timeout_s
-            flight.on_body = self.on_body
-        connection.start(data, flight)
+            self.chunk_timeout_s = target.chunk_timeout_s
+            self.on_body = self._pass_on
+        connection.start(data, self)
 
-    def on_body(self, chunk: bytes) -> None:
-        """The pool's: a piece of the answer."""
+    def _pass_on(self, chunk: bytes) -> None:
         self.journey.piece(self, chunk)
 
-    def on_end(self, error: PoolError | None) -> None:
+    def end(self, error: PoolError | None) -> None:
         """The pool's word on the answer."""
+        self.on_body = None
         if error is None:
             self.journey.arrived(self, None)
         elif self._was_stale(error):
@@ -115,8 +113,7 @@ class Attempt:
         It shows within a round trip. What breaks later was being worked on, and an engine host keeps connections longer
         than the pool does.
         """
-        flight = self.flight
-        if not self.is_reused or type(error) is not Broken or flight is None or flight.answer.status:
+        if not self.is_reused or type(error) is not Broken or self.answer.status:
             return False
         return not self.route.target.is_local and self.sent_at + STALE_S > asyncio.get_running_loop().time()
 
@@ -145,8 +142,8 @@ class Attempt:
 
     def drop(self) -> None:
         """Ends it from this side; the upstream sees its connection close."""
-        connection, flight = self.connection, self.flight
-        if connection is not None and flight is not None and connection.flight is flight:
+        connection = self.connection
+        if connection is not None and connection.flight is self:
             connection.abort()
         if self._is_reported:
             return

@@ -167,8 +167,7 @@ class Journey:
 
     def refusal(self, attempt: Attempt) -> Fault:
         """An error answer of the upstream as a fault."""
-        assert attempt.flight is not None
-        answer = attempt.flight.answer
+        answer = attempt.answer
         try:
             body = msgspec.json.decode(answer.body[:MAX_REFUSAL_BYTES])
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -184,8 +183,7 @@ class Whole(Journey):
 
     def take(self, attempt: Attempt) -> None:
         """See `Journey`."""
-        assert attempt.flight is not None
-        answer = attempt.flight.answer
+        answer = attempt.answer
         if answer.status != 200:
             raise self.refusal(attempt)
         route = attempt.route
@@ -296,12 +294,10 @@ class Stream(Journey):
 
     def _lead(self, attempt: Attempt, chunk: bytes) -> bool:
         """Sends the head downstream, if this is a stream at all and the first to answer."""
-        flight = attempt.flight
-        assert flight is not None
-        answer = flight.answer
+        answer = attempt.answer
         if answer.status != 200 or b"event-stream" not in answer.headers.get(b"content-type", b""):
-            flight.on_body = None
-            flight.parts.append(chunk)
+            attempt.on_body = None
+            attempt.parts.append(chunk)
             return False
         self.leader, self.is_started = attempt, True
         attempt.first_s = self.relay.now() - attempt.began
@@ -367,9 +363,8 @@ class Stream(Journey):
 
     def take(self, attempt: Attempt) -> None:
         """See `Journey`: the upstream has ended."""
-        assert attempt.flight is not None
         if not self.is_started:
-            raise self.refusal(attempt) if attempt.flight.answer.status != 200 else _no_stream()
+            raise self.refusal(attempt) if attempt.answer.status != 200 else _no_stream()
         if not self.is_ended:
             self._close_stream()
         attempt.report(None, self.relay.now())

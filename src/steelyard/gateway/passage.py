@@ -92,10 +92,10 @@ class Passage:
             if transport.is_closing():
                 return
             if part:
-                transport.write(b"%x\r\n%b\r\n" % (len(part), part) if is_chunked else part)
+                self._connection.write(b"%x\r\n%b\r\n" % (len(part), part) if is_chunked else part)
             if not message.get("more_body"):
                 if is_chunked:
-                    transport.write(b"0\r\n\r\n")
+                    self._connection.write(b"0\r\n\r\n")
                 break
             # a look now and then: the pool's connections have no hook for this, and the hot path would pay for one
             while transport.get_write_buffer_size() > MAX_UNSENT_BYTES and not transport.is_closing():  # noqa: ASYNC110

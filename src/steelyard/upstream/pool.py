@@ -120,15 +120,15 @@ class Flight:
     def end(self, error: "PoolError | None") -> None:
         """Tells how the call ended; nothing is told twice."""
         on_end = self.on_end
-        self.drop()
+        self.forget()
         on_end(error)
 
-    def drop(self) -> None:
+    def forget(self) -> None:
         """Nobody waits any more."""
-        self.on_end, self.on_body = _nobody, None
+        self.on_end, self.on_body = nobody, None
 
 
-def _nobody(_: "PoolError | None") -> None:
+def nobody(_: "PoolError | None") -> None:
     """Stands where `on_end` was."""
 
 
@@ -251,7 +251,11 @@ class Connection(asyncio.Protocol):
         """Sends a request."""
         assert self.flight is None
         self.flight = flight
-        self._post(self.transport, request)
+        self.write(request)
+
+    def write(self, data: bytes) -> None:
+        """Sends more, in order."""
+        self._post(self.transport, data)
 
     def expire(self, now: float) -> None:
         """Gives up a call whose deadline has passed."""
@@ -274,7 +278,7 @@ class Connection(asyncio.Protocol):
         """Ends the call under way; the upstream sees the connection close."""
         flight, self.flight = self.flight, None
         if flight is not None:
-            flight.drop()
+            flight.forget()
         self.close()
 
     def close(self) -> None:
