@@ -235,15 +235,19 @@ class Allowances:
     @staticmethod
     def take(allowance: Allowance, wants: list[int]) -> bool:
         """Takes what a call wants of every purse, or nothing and says False."""
-        purses = allowance.purses
-        for purse, want in zip(purses, wants, strict=True):
+        taken = 0
+        for purse, want in zip(allowance.purses, wants, strict=True):
             if purse.free < want:
-                return False
-        for purse, want in zip(purses, wants, strict=True):
+                break
             purse.free -= want
             purse.held += want
             purse.is_used = True
-        return True
+            taken += 1
+        else:
+            return True
+        for purse, want in zip(allowance.purses[:taken], wants, strict=False):
+            purse.put_back(want, 0)
+        return False
 
     async def acquire(self, allowance: Allowance, wants: list[int], leasts: list[int]) -> list[int]:
         """Takes what a call wants, asking for it; of a budget that is nearly spent less than wanted.
@@ -351,7 +355,11 @@ class Allowances:
     def settle(allowance: Allowance, taken: Iterable[int], receipt: Receipt | None) -> None:
         """Ends the holds of a call: what it took is spent, the rest is free. Without a receipt nothing was taken."""
         for purse, amount in zip(allowance.purses, taken, strict=True):
-            purse.put_back(amount, purse.spent(receipt, amount) if receipt is not None else _asked(purse, amount))
+            spent = purse.spent(receipt, amount) if receipt is not None else _asked(purse, amount)
+            purse.held -= amount
+            if spent == amount:
+                continue
+            purse.free += amount - spent
             if purse.free < 0 and purse.is_in_debt and -purse.free * DEBT_SHARE > purse.line.limit:
                 purse.debts.set()
 

@@ -155,12 +155,10 @@ class LaneExchange:
         self._parts.clear()
 
     def _head(self, status: int, headers: Headers) -> list[bytes]:
-        lines = [STATUS_LINE[status], _default_lines(self._protocol.server_state.default_headers)]
-        for name, value in headers:
-            lines += (name, b": ", value, b"\r\n")
+        defaults = _default_lines(self._protocol.server_state.default_headers)
         if not self.keep_alive:
-            lines.append(b"connection: close\r\n")
-        return lines
+            headers = [*headers, (b"connection", b"close")]
+        return [STATUS_LINE[status], defaults, b"\r\n".join(map(b": ".join, headers)), b"\r\n" if headers else b""]
 
     def send(self, status: int, headers: Headers, body: bytes) -> None:
         """A whole answer, in one write."""

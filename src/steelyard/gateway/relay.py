@@ -44,9 +44,10 @@ class Relay:
         self._pool = pool
         self._meter = meter
         self._routes: dict[tuple[int, int, bool], Route] = {}
-        #: By what a target is, since its object is new with every snapshot; and by the object, which is quicker.
+        #: All routes of a model, by its targets; they are kept with them, so that the id stays theirs.
+        self._ways: dict[tuple[int, int, bool], tuple[Sequence[Target], tuple[Route, ...]]] = {}
+        #: By what a target is, since its object is new with every snapshot.
         self._health: dict[tuple[str, str, str], TargetHealth] = {}
-        self._health_by_id: dict[int, tuple[Target, TargetHealth]] = {}
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self.now = self._loop.time
@@ -55,6 +56,21 @@ class Relay:
         return f"<Relay to {len(self._health)} targets [{len(self._tasks)} waiting]>"
 
     # routes
+
+    def _routes_of(self, call: Call, dialect: Dialect) -> tuple[Route, ...]:
+        """The routes to those that may answer a call."""
+        targets = call.targets
+        key = (id(targets), id(dialect), call.request.is_stream)
+        found = self._ways.get(key)
+        if found is not None and found[0] is targets:
+            return found[1]
+        routes = tuple(self._route(call, target, dialect) for target in targets)
+        # what is chosen call by call is not kept: fewer targets than the model has, or a wire that hangs on the call
+        if targets is call.model.targets and all(target.api == dialect.api for target in targets):
+            if len(self._ways) >= MAX_ROUTES:
+                self._ways.clear()
+            self._ways[key] = (targets, routes)
+        return routes
 
     def _route(self, call: Call, target: Target, dialect: Dialect) -> Route:
         request = call.request
@@ -82,18 +98,12 @@ class Relay:
 
     def health(self, target: Target) -> TargetHealth:
         """What is known of a target."""
-        entry = self._health_by_id.get(id(target))
-        if entry is not None and entry[0] is target:
-            return entry[1]
         key = (target.provider, target.model, target.base_url)
         found = self._health.get(key)
         if found is None:
             state = self._meter.breaker_cells(target.label)
             found = self._health[key] = TargetHealth(target.max_concurrency, target.has_breaker, state)
         found.max_concurrency, found.has_breaker = target.max_concurrency, target.has_breaker
-        if len(self._health_by_id) >= MAX_ROUTES:
-            self._health_by_id.clear()
-        self._health_by_id[id(target)] = (target, found)
         return found
 
     # the first attempt
@@ -104,41 +114,33 @@ class Relay:
         Raises:
             Fault: no target can be asked now.
         """
-        targets = call.targets
-        if len(targets) == 1:
-            route = self._route(call, targets[0], dialect)
-            if not route.health.is_available and not self._may_be_asked_anyway(route.health):
-                raise self._unavailable(targets)
-        else:
-            chosen = self._pick(call, targets)
-            if chosen is None:
-                raise self._unavailable(targets)
-            route = self._route(call, chosen, dialect)
+        routes = self._routes_of(call, dialect)
+        route = self._pick(call, routes)
+        if route is None:
+            raise self._unavailable(routes)
         journey = (Stream if call.request.is_stream else Whole)(self, call, exchange, dialect, conclude)
         exchange.on_disconnect = journey.on_gone
-        if call.model.hedge_after_s is not None and len(targets) > 1:
+        if call.model.hedge_after_s is not None and len(routes) > 1:
             journey.timers.append(self._loop.call_later(call.model.hedge_after_s, self._hedge, journey))
         self._send(journey, route)
 
-    def _pick(self, call: Call, targets: Sequence[Target]) -> Target | None:
-        chosen = choose(call.model, targets, self.health, _random)
-        if chosen is not None or not targets:
+    @staticmethod
+    def _pick(call: Call, routes: Sequence[Route]) -> Route | None:
+        chosen = choose(call.model, routes, _random)
+        if chosen is not None or not routes:
             return chosen
         # all are aside: one that is only throttled is better than none
-        soonest = min(targets, key=lambda target: self.health(target).wait_s())
-        return soonest if self._may_be_asked_anyway(self.health(soonest)) else None
+        soonest = min(routes, key=lambda route: route.health.wait_s())
+        return soonest if soonest.health.is_throttled and not soonest.health.is_full else None
 
     @staticmethod
-    def _may_be_asked_anyway(health: TargetHealth) -> bool:
-        return health.is_throttled and not health.is_full
-
-    def _unavailable(self, targets: Sequence[Target]) -> Fault:
+    def _unavailable(routes: Sequence[Route]) -> Fault:
         """Why nobody can be asked, and when to come back."""
-        healths = [self.health(target) for target in targets]
+        healths = [route.health for route in routes]
         if any(health.is_full for health in healths):
             return fault("overloaded", detail=" (Every target has as many calls as it may.)")
         wait_s = min(max(min(health.wait_s() for health in healths), 1.0), MAX_RETRY_AFTER_S)
-        names = ", ".join(sorted({target.provider for target in targets}))
+        names = ", ".join(sorted({route.target.provider for route in routes}))
         detail = f" ({names} failed lately and is tried again in {wait_s:.0f} s.)"
         return fault("model_unavailable", retry_after_s=round(wait_s), detail=detail)
 
@@ -217,10 +219,10 @@ class Relay:
             return True
         if call.attempts >= call.model.max_attempts or not may_go_elsewhere(failure) or self.now() >= call.give_up_at:
             return False
-        untried = [one for one in call.targets if not call.has_tried(one)]
-        chosen = choose(call.model, untried, self.health, _random) if untried else None
+        untried = [one for one in self._routes_of(call, journey.dialect) if not call.has_tried(one.target)]
+        chosen = choose(call.model, untried, _random)
         if chosen is not None:
-            self._send(journey, self._route(call, chosen, journey.dialect))
+            self._send(journey, chosen)
             return True
         if not may_repeat(failure):
             return False
@@ -231,12 +233,12 @@ class Relay:
         return True
 
     def _resume(self, journey: Journey, failure: Fault) -> None:
-        chosen = self._pick(journey.call, journey.call.targets)
+        chosen = self._pick(journey.call, self._routes_of(journey.call, journey.dialect))
         if chosen is None:
             # the breaker has opened meanwhile: what the last attempt said is the better answer
             journey.finish(failure)
         else:
-            self._send(journey, self._route(journey.call, chosen, journey.dialect))
+            self._send(journey, chosen)
 
     def _hedge(self, journey: Journey) -> None:
         """Asks a second target where the first has not answered yet."""
@@ -245,10 +247,11 @@ class Relay:
         if journey.is_over or has_begun or not journey.running or call.attempts >= call.model.max_attempts:
             return
         asked = {id(one.route.target) for one in journey.running}
-        others = [one for one in call.targets if id(one) not in asked and not call.has_tried(one)]
-        chosen = choose(call.model, others, self.health, _random) if others else None
+        routes = self._routes_of(call, journey.dialect)
+        others = [one for one in routes if id(one.target) not in asked and not call.has_tried(one.target)]
+        chosen = choose(call.model, others, _random)
         if chosen is not None:
-            self._send(journey, self._route(call, chosen, journey.dialect))
+            self._send(journey, chosen)
 
 
 def _forward(head: bytes, forwards: tuple[Forward, ...], headers: dict[bytes, bytes]) -> bytes:

@@ -90,7 +90,19 @@ class Meter:
 class CallSeries:
     """The cells that calls of one workspace, model, operation and protocol count in."""
 
-    __slots__ = ("_cached", "_duration", "_input", "_labels", "_meter", "_ok", "_output", "held", "in_flight")
+    __slots__ = (
+        "_cached",
+        "_cost",
+        "_currency",
+        "_duration",
+        "_input",
+        "_labels",
+        "_meter",
+        "_ok",
+        "_output",
+        "held",
+        "in_flight",
+    )
 
     def __init__(self, meter: Meter, workspace: str, model: str, operation: str, is_stream: bool) -> None:
         labels = (workspace, model, operation, "SSE" if is_stream else "HTTP")
@@ -100,6 +112,9 @@ class CallSeries:
         self._duration = meter.duration.cell(labels)
         self._input = meter.usage.cell((*labels, "input_tokens"))
         self._output = meter.usage.cell((*labels, "output_tokens"))
+        #: Of the currency that was last charged in: a model's calls are charged in one, mostly.
+        self._cost: list[float] = [0]
+        self._currency = ""
         self._cached = meter.usage.cell((*labels, "cache_tokens"))
         self.in_flight = meter.in_flight.cell((workspace, model))
         self.held = meter.held.cell((workspace,))
@@ -115,9 +130,13 @@ class CallSeries:
         self._input[0] += receipt.prompt_tokens
         self._output[0] += receipt.completion_tokens
         self._cached[0] += receipt.cached_tokens
-        self._count_media(receipt)
+        if receipt.image_count or receipt.video_seconds or receipt.audio_seconds:
+            self._count_media(receipt)
         if receipt.cost_micros:
-            self._meter.cost.add((*self._labels, receipt.currency), receipt.cost_micros / 1e6)
+            if receipt.currency != self._currency:
+                self._currency = receipt.currency
+                self._cost = self._meter.cost.cell((*self._labels, receipt.currency))
+            self._cost[0] += receipt.cost_micros / 1e6
         if receipt.first_token_us is not None:
             first_s = receipt.first_token_us / 1e6
             self._meter.first_token.observe(self._labels, first_s)

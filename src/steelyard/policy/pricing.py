@@ -95,8 +95,10 @@ def _cap(request: ModelRequest, target: Target) -> int:
 
 
 def _prompt_price(price: Price) -> int:
-    return max(price.input_micros, price.cached_micros or 0)
+    cached = price.cached_micros
+    return price.input_micros if cached is None else max(price.input_micros, cached)
 
 
 def _output_price(price: Price) -> int:
-    return max(price.output_micros, price.reasoning_micros or 0)
+    reasoning = price.reasoning_micros
+    return price.output_micros if reasoning is None else max(price.output_micros, reasoning)

@@ -1,7 +1,7 @@
 """From a model's name to the targets that can answer, and which of them is asked next. Values in, values out."""
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from steelyard.base.errors import Fault, fault
 from steelyard.canon.model import CAREFUL, FASTEST, REFUSE, Model, Target
@@ -41,6 +41,22 @@ class Health(Protocol):
         """Expected seconds to the first byte, failures counted as slowness; lower is better."""
         ...
 
+
+class Candidate(Protocol):
+    """Who may be asked."""
+
+    @property
+    def target(self) -> Target:
+        """The upstream."""
+        ...
+
+    @property
+    def health(self) -> Health:
+        """Its recent past."""
+        ...
+
+
+_C = TypeVar("_C", bound=Candidate)
 
 #: (API, operation) -> what its wire can carry; None where it has no such operation.
 CodecOf = Callable[[str, str], Codec | None]
@@ -105,10 +121,8 @@ def _uncarried(model: Model, target: Target, request: ModelRequest, codec_of: Co
     return None
 
 
-def choose(
-    model: Model, targets: Sequence[Target], health_of: Callable[[Target], Health], random: Callable[[], float]
-) -> Target | None:
-    """The target to ask next: the best priority that has one available, and within it by weight.
+def choose(model: Model, candidates: Sequence[_C], random: Callable[[], float]) -> _C | None:
+    """Which to ask next: the best priority that has one available, and within it by weight.
 
     With the strategy `fastest`, two are drawn by weight and the one with the better score is taken: nearly as good as always
     taking the best, without sending every call to it at once.
@@ -119,31 +133,33 @@ def choose(
     Returns:
         None where no target is available now.
     """
-    group: list[Target] = []
-    for target in targets:
-        if health_of(target).is_available:
-            if group and target.priority < group[0].priority:
-                group.clear()
-            if not group or target.priority == group[0].priority:
-                group.append(target)
+    group: list[_C] = []
+    best = 0
+    for one in candidates:
+        if one.health.is_available:
+            priority = one.target.priority
+            if not group or priority < best:
+                group, best = [one], priority
+            elif priority == best:
+                group.append(one)
     if len(group) <= 1:
         return group[0] if group else None
     first = _draw(group, random)
     if model.strategy != FASTEST:
         return first
-    second = _draw([target for target in group if target is not first], random)
-    return second if health_of(second).score < health_of(first).score else first
+    second = _draw([one for one in group if one is not first], random)
+    return second if second.health.score < first.health.score else first
 
 
-def _draw(group: list[Target], random: Callable[[], float]) -> Target:
+def _draw(group: list[_C], random: Callable[[], float]) -> _C:
     total = 0
-    for target in group:
-        total += target.weight
+    for one in group:
+        total += one.target.weight
     mark = random() * total
-    for target in group:
-        mark -= target.weight
+    for one in group:
+        mark -= one.target.weight
         if mark < 0:
-            return target
+            return one
     return group[-1]
 
 

@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from dataclasses import dataclass
 
 import pytest
 
@@ -49,6 +50,14 @@ class Health:
         self.score = score
 
 
+@dataclass
+class Candidate:
+    """Somebody to be asked."""
+
+    target: Target
+    health: Health
+
+
 def target(name: str, **fields: object) -> Target:
     return Target(provider=name, model="m", base_url="http://x", **fields)  # type: ignore[arg-type]
 
@@ -61,8 +70,9 @@ def test_priority_then_weight() -> None:
     numbers = random.Random(1).random
 
     def draw() -> Counter[str]:
-        chosen = (choose(model, targets, lambda one: state[one.provider], numbers) for _ in range(1000))
-        return Counter(one.provider if one else "-" for one in chosen)
+        candidates = [Candidate(one, state[one.provider]) for one in targets]
+        chosen = (choose(model, candidates, numbers) for _ in range(1000))
+        return Counter(one.target.provider if one else "-" for one in chosen)
 
     shares = draw()
     assert shares["c"] == 0
@@ -79,9 +89,8 @@ def test_fastest_prefers_the_better_of_two() -> None:
     model = Model(name="m", targets=targets, strategy=FASTEST)
     scores = {"quick": 0.1, "middling": 0.2, "slow": 0.3}
     numbers = random.Random(1).random
-    shares = Counter(
-        choose(model, targets, lambda one: Health(score=scores[one.provider]), numbers).provider  # type: ignore[union-attr]
-        for _ in range(1000)
-    )
+    candidates = [Candidate(one, Health(score=scores[one.provider])) for one in targets]
+    chosen = (choose(model, candidates, numbers) for _ in range(1000))
+    shares = Counter(one.target.provider if one else "-" for one in chosen)
     assert shares["slow"] == 0
     assert 600 < shares["quick"] < 730
