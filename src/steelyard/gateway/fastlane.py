@@ -15,6 +15,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from steelyard.base import ids
 from steelyard.base.errors import Fault, fault
+from steelyard.base.head_pattern import MAX_MISSES
 from steelyard.base.outbox import Outbox
 from steelyard.dialects import openai_errors
 from steelyard.dialects.dialect import Operation
@@ -221,6 +222,7 @@ class FastLane(HttpToolsProtocol):
 
     lane: LaneExchange | None = None
     known_head: KnownHead | None = None
+    misses = 0
     #: bytes with which a request begins: of those in the parser now, and of the request that it reads
     fresh: bytes | None = None
     head_data: bytes | None = None
@@ -287,7 +289,8 @@ class FastLane(HttpToolsProtocol):
         cycle = self.cycle
         if cycle is not None and not cycle.response_complete:
             return False
-        found = known.read(data)
+        found = known.pattern.read(data)
+        self.misses = self.misses + 1 if found is None else 0
         if found is None:
             return False
         length, start = found
@@ -435,7 +438,7 @@ class FastLane(HttpToolsProtocol):
     def _open_lane(self, dialect: Operation, headers: dict[bytes, bytes]) -> None:
         keep_alive = self.parser.should_keep_alive() and not self.is_ending
         head_data, self.head_data = self.head_data, None
-        if head_data is not None and keep_alive:
+        if head_data is not None and keep_alive and self.misses < MAX_MISSES:
             self.known_head = KnownHead.of(head_data, dialect, self.url.decode(), headers)
         length = headers.get(b"content-length")
         lane = LaneExchange(

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import httptools
 
+from steelyard.base.head_pattern import MAX_MISSES, HeadPattern
 from steelyard.base.outbox import Outbox
 
 MAX_CONNECTIONS = 1024  # per origin
@@ -143,6 +144,12 @@ class Connection(asyncio.Protocol):
         self._headers: dict[bytes, bytes] = {}
         self.on_header = self._headers.__setitem__
         self._parser = httptools.HttpResponseParser(self)
+        #: Whether the parser stands between two answers; the bytes with which the answer begins that it reads now.
+        self._is_between = True
+        self._fresh = b""
+        #: A head that came before, its status and fields.
+        self._known: tuple[HeadPattern, int, dict[bytes, bytes]] | None = None
+        self._misses = 0
         self.transport: asyncio.Transport
         self.flight: Flight | None = None
         self.idle_since = 0.0
@@ -166,6 +173,11 @@ class Connection(asyncio.Protocol):
             # bytes nobody asked for: this connection cannot be trusted any more
             self.close()
             return
+        if self._is_between:
+            if self._known is not None and self._take_known(data, *self._known):
+                return
+            self._fresh = data
+        self._is_between = False
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as exc:
@@ -201,6 +213,12 @@ class Connection(asyncio.Protocol):
         if status >= 200:
             flight.answer.headers = headers
             flight.answer.status = status
+            self._known = None
+            if self._misses < MAX_MISSES and self._parser.should_keep_alive():
+                pattern = HeadPattern.of(self._fresh, headers.get(b"content-length"))
+                self._known = None if pattern is None else (pattern, status, headers)
+        # what comes behind an interim answer does not begin where that begins
+        self._fresh = b""
 
     def on_body(self, body: bytes) -> None:
         """httptools: part of the body."""
@@ -224,6 +242,19 @@ class Connection(asyncio.Protocol):
 
     # inside
 
+    def _take_known(self, data: bytes, pattern: HeadPattern, status: int, headers: dict[bytes, bytes]) -> bool:
+        """Reads a whole answer whose head came before on this connection; False where it is for the parser."""
+        flight = self.flight
+        found = pattern.read(data)
+        self._misses = self._misses + 1 if found is None else 0
+        if found is None or flight is None or flight.on_body is not None or len(data) - found[1] != found[0]:
+            return False
+        answer = flight.answer
+        answer.status, answer.headers = status, headers
+        flight.parts.append(data[found[1] :])
+        self._complete(flight, reusable=True)
+        return True
+
     def _has_length(self, flight: Flight) -> bool:
         headers = flight.answer.headers
         return b"content-length" in headers or b"transfer-encoding" in headers
@@ -231,6 +262,7 @@ class Connection(asyncio.Protocol):
     def _complete(self, flight: Flight, *, reusable: bool) -> None:
         flight.answer.body = b"".join(flight.parts) if len(flight.parts) != 1 else flight.parts[0]
         self.flight = None
+        self._is_between = True
         if self._is_paused:
             self.pause(False)
         if reusable and not self.transport.is_closing():

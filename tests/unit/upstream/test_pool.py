@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -182,3 +183,45 @@ def test_unix_addresses() -> None:
     """Path and prefix."""
     origin = parse_origin("unix:/a/b.sock:/v1")
     assert (origin.unix_path, origin.prefix) == ("/a/b.sock", "/v1")
+
+
+def _reply(body: bytes, *more: bytes, status: bytes = b"200 OK") -> bytes:
+    return b"\r\n".join((b"HTTP/1.1 " + status, b"Content-Length: %d" % len(body), *more, b"", body))
+
+
+@pytest.mark.parametrize("cuts", [(), (20,), (45,), (60, 100)], ids=str)
+async def test_answers_alike_are_read_as_the_parser_reads_them(cuts: tuple[int, ...]) -> None:
+    """Heads that came before, others, interim ones, in one piece or in several: each caller gets its own answer."""
+    answers = [
+        _reply(b"one"),
+        _reply(b"twelve bytes"),
+        _reply(b""),
+        _reply(b"no", status=b"404 No"),
+        _reply(b"no again", status=b"404 No"),
+        b"HTTP/1.1 100 Continue\r\n\r\n" + _reply(b"after"),
+        _reply(b"one more"),
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nparts\r\n0\r\n\r\n",
+        *(_reply(b"x" * number, b"X-Id: %d" % number) for number in range(12)),
+        _reply(b"last"),
+        _reply(b"\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n"),
+    ]
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for answer in answers:
+            await reader.readuntil(b"\r\n\r\n")
+            for start, end in itertools.pairwise((0, *cuts, len(answer))):
+                writer.write(answer[start:end])
+                await writer.drain()
+                if cuts:
+                    await asyncio.sleep(0.002)
+        writer.close()
+
+    server, url = await serve(handler)
+    async with server, Pool() as pool:
+        origin = parse_origin(url)
+        found = [await pool.fetch(origin, "GET", "/") for _ in answers]
+    assert [one.status for one in found] == [404 if b"404" in answer[:20] else 200 for answer in answers]
+    bodies = [b"parts" if b"chunked" in answer else answer.rpartition(b"\r\n\r\n")[2] for answer in answers]
+    assert [one.body for one in found[:-1]] == bodies[:-1]
+    assert found[-1].body.startswith(b"\r\n\r\nHTTP")
+    assert [one.headers.get(b"x-id") for one in found[8:20]] == [b"%d" % number for number in range(12)]
