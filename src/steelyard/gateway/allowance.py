@@ -72,12 +72,25 @@ class Keeper(Protocol):
 class Purse:
     """What this process has of one account."""
 
-    __slots__ = ("asking", "counts_calls", "debts", "free", "held", "is_used", "left", "line", "used_at", "wanted")
+    __slots__ = (
+        "asking",
+        "counts_calls",
+        "debts",
+        "free",
+        "held",
+        "is_pool",
+        "is_used",
+        "left",
+        "line",
+        "used_at",
+        "wanted",
+    )
 
     def __init__(self, line: Line, debts: asyncio.Event) -> None:
         self.line = line
-        #: Whether every call wants just one of it.
+        #: Whether every call wants just one of it; and whether that always comes back.
         self.counts_calls = line.unit in (REQUESTS, CALLS)
+        self.is_pool = line.unit == CALLS
         #: Set where a debt should be told of at once.
         self.debts = debts
         #: Leased and not taken; below zero where calls took more than they held.
@@ -95,13 +108,9 @@ class Purse:
     def __repr__(self) -> str:
         return f"<Purse {self.line.account} [{self.free} free, {self.held} held]>"
 
-    def spent(self, receipt: Receipt, taken: int) -> int:
-        """What a settled call really took."""
+    def spent(self, receipt: Receipt) -> int:
+        """What of tokens or money a settled call really took."""
         unit = self.line.unit
-        if unit == REQUESTS:
-            return taken
-        if unit == CALLS:
-            return 0
         if unit == FREE and not receipt.cost_micros:
             return 0
         if unit in (TOKENS, FREE):
@@ -122,11 +131,6 @@ class Purse:
     def is_in_debt(self) -> bool:
         """Whether calls took more of a rate than was leased. Others must soon hear of it, or they take it again."""
         return self.free < 0 and self.line.kind == RATE
-
-
-def _asked(purse: Purse, amount: int) -> int:
-    """What a call without a record took all the same: it was asked, so it counts in the rate of requests."""
-    return amount if purse.line.unit == REQUESTS and purse.line.kind == RATE else 0
 
 
 def _room_of(purse: Purse) -> int:
@@ -355,11 +359,13 @@ class Allowances:
     def settle(allowance: Allowance, taken: Iterable[int], receipt: Receipt | None) -> None:
         """Ends the holds of a call: what it took is spent, the rest is free. Without a receipt nothing was taken."""
         for purse, amount in zip(allowance.purses, taken, strict=True):
-            spent = purse.spent(receipt, amount) if receipt is not None else _asked(purse, amount)
             purse.held -= amount
-            if spent == amount:
+            if purse.counts_calls:
+                # a call without a record was asked all the same, so it counts in a rate
+                if purse.is_pool or (receipt is None and purse.line.kind != RATE):
+                    purse.free += amount
                 continue
-            purse.free += amount - spent
+            purse.free += amount if receipt is None else amount - purse.spent(receipt)
             if purse.free < 0 and purse.is_in_debt and -purse.free * DEBT_SHARE > purse.line.limit:
                 purse.debts.set()
 

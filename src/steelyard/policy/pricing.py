@@ -56,9 +56,7 @@ def hold_for(
     tokens = micros = last_cap = 0
     last_price: Price | None = None
     for target in targets:
-        price, cap = target.price, _cap(request, target)
-        if cap > max_cap:
-            cap = max_cap
+        price, cap = target.price, min(_cap(request, target), max_cap)
         # targets of one model mostly cost the same
         if cap == last_cap and (price is last_price or price == last_price):
             continue
