@@ -41,7 +41,7 @@ def new_request_id() -> str:
 
     An id is no secret, so a generator seeded once does; `uuid.uuid4` costs four times as much.
     """
-    h = f"{time.time_ns() // 1_000_000 << 80 | _next_bits(80):032x}"
+    h = (time.time_ns() // 1_000_000 << 80 | _next_bits(80)).to_bytes(16).hex()
     return f"{h[:8]}-{h[8:12]}-7{h[13:16]}-a{h[17:20]}-{h[20:]}"
 
 

@@ -8,7 +8,7 @@ import asyncio
 from typing import Protocol
 
 #: So many are sent without waiting for the turn's end, so that under load the first of a turn need not wait for the last.
-MAX_POSTS = 16
+MAX_POSTS = 32
 
 
 class Way(Protocol):
