@@ -56,6 +56,7 @@ async def run_gateway(orders: Orders) -> None:
     journal = Journal(settings.journal_dir, orders.boot_id)
     operations = by_path((*DIALECTS, *TASK_OPERATIONS))
     outbox = Outbox()
+    outbox.keep_records = journal.keep_enlisted
     async with Pool(outbox) as pool:
         owner = owner_of(get_machine_id(Path(settings.data_dir)), stem_of(orders.boot_id, os.getpid()))
         face = FaceLink(

@@ -5,6 +5,7 @@ Sent one behind the other, most writes find it awake: under load that spares a q
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Protocol
 
 #: So many are sent without waiting for the turn's end, so that under load the first of a turn need not wait for the last.
@@ -23,24 +24,38 @@ class Way(Protocol):
         ...
 
 
+class Answer(Protocol):
+    """An answer that must not go out unless its record is kept."""
+
+    def revoke(self) -> bytes:
+        """What goes out in its place; nothing where there is nothing to be said any more."""
+        ...
+
+
 class Outbox:
     """The posts of one event loop."""
 
-    __slots__ = ("_loop", "_posts")
+    __slots__ = ("_loop", "_posts", "keep_records")
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._posts: list[tuple[Way, bytes]] = []
+        self._posts: list[tuple[Way, bytes, Answer | None]] = []
+        #: Makes sure of the records of all answers so far; False where that cannot be done.
+        self.keep_records: Callable[[], bool] = lambda: True
 
     def __repr__(self) -> str:
         return f"<Outbox [{len(self._posts)} posts]>"
 
-    def post(self, way: Way, data: bytes) -> None:
-        """Sends within this turn. Who writes past the outbox, or closes the transport, calls `send` first."""
+    def post(self, way: Way, data: bytes, answer: Answer | None = None) -> None:
+        """Sends within this turn. Who writes past the outbox, or closes the transport, calls `send` first.
+
+        Args:
+            answer: whose last bytes these are.
+        """
         posts = self._posts
         if not posts:
             self._loop.call_soon(self.send)
-        posts.append((way, data))
+        posts.append((way, data, answer))
         if len(posts) >= MAX_POSTS:
             self.send()
 
@@ -50,6 +65,9 @@ class Outbox:
         if posts:
             # a write may have its transport tell somebody who posts again
             self._posts = []
-            for way, data in posts:
+            are_kept = self.keep_records()
+            for way, data, answer in posts:
+                if not are_kept and answer is not None:
+                    data = answer.revoke()
                 if not way.is_closing():
                     way.write(data)

@@ -118,6 +118,8 @@ HIGH_WATER = 64
 class AsgiExchange:
     """An exchange over ASGI. Sends are queued; a full queue is pressure."""
 
+    is_posted = False
+
     def __init__(self, scope: Scope, path: str, headers: dict[bytes, bytes], body: bytes) -> None:
         self.path = path
         self.headers = headers

@@ -189,8 +189,12 @@ class Call:
         failure: Fault | None = None,
         outcome: str = COMPLETED,
         counted_tokens: int = 0,
+        is_posted: bool = False,
     ) -> None:
         """Releases the hold, prices the call and records it; a second settlement does nothing.
+
+        Args:
+            is_posted: the answer's end goes to the outbox now, which keeps the record first.
 
         Raises:
             Fault: `stores_unavailable`: nothing was recorded, so the answer must not be finished.
@@ -211,7 +215,10 @@ class Call:
         )
         allowance, self.allowance = self.allowance, None
         try:
-            self._sink.record(receipt)
+            if is_posted:
+                self._sink.enlist(receipt)
+            else:
+                self._sink.record(receipt)
         except Fault:
             if allowance is not None:
                 Allowances.settle(allowance, self._taken, None)

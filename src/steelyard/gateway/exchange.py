@@ -10,6 +10,8 @@ class Exchange(Protocol):
     """One request and its answer. The body is whole before the core sees it."""
 
     path: str
+    #: Whether its answers leave through the outbox, as soon as they are given.
+    is_posted: bool
     #: lower-case names
     headers: dict[bytes, bytes]
     client: str | None

@@ -77,6 +77,8 @@ class BodyBudget:
 class LaneExchange:
     """A hot request on a connection: the core's exchange, and what uvicorn expects of a cycle."""
 
+    is_posted = True
+
     __slots__ = (
         "_parts",
         "_protocol",
@@ -168,9 +170,12 @@ class LaneExchange:
         if self.head_sent:
             self.abort()
             return
+        self._finish(self._whole(status, headers, body))
+
+    def _whole(self, status: int, headers: Headers, body: bytes) -> bytes:
         lines = self._head(status, headers)
         lines += (b"content-length: ", str(len(body)).encode(), b"\r\n\r\n", body)
-        self._finish(b"".join(lines))
+        return b"".join(lines)
 
     def _post(self, data: bytes) -> None:
         protocol = self._protocol
@@ -200,10 +205,19 @@ class LaneExchange:
         """See `Exchange`."""
         self.end(data)
 
+    def revoke(self) -> bytes:
+        """See `outbox.Answer`: a refusal, or a stream without its end."""
+        if self.head_sent:
+            self.abort()
+            return b""
+        request_id = ids.new_request_id()
+        headers, body = self.dialect.render_error(fault("stores_unavailable"), request_id)
+        return self._whole(503, [*headers, (b"x-request-id", request_id.encode())], body)
+
     def _finish(self, last: bytes) -> None:
         self.response_complete = True
         protocol = self._protocol
-        protocol.outbox.post(protocol.transport, last)
+        protocol.outbox.post(protocol.transport, last, self)
         protocol.answered(self)
 
     def abort(self) -> None:

@@ -1,4 +1,7 @@
-"""The sink: one write(2) per call into a file of this process, before the answer's last byte leaves.
+"""The sink: a file of this process, into which records are written before the last bytes of their answers leave.
+
+The records of a turn of the event loop are written together, just before the outbox sends their answers; what does not leave
+through the outbox is written by itself.
 
 The face carries the records to the ledger and removes what it has carried; the supervisor does so at the next start.
 A writer holds a lock on its current segment, so a reader knows a dead or finished segment from a live one.
@@ -36,6 +39,9 @@ class Journal:
         self._retry_at = 0.0
         self._problem = ""
         self._full: list[int] = []
+        #: Records whose answers wait in the outbox, and whether some of them were lost.
+        self._enlisted: list[bytes] = []
+        self._is_lost = False
         self._open_segment()
 
     def __repr__(self) -> str:
@@ -84,9 +90,33 @@ class Journal:
         try:
             self._append(_encode(receipt) + b"\n")
         except OSError as exc:
-            self._problem = exc.strerror or str(exc)
-            self._retry_at = monotonic() + RETRY_S
+            self._fail(exc)
             raise fault("stores_unavailable", detail=f" ({self._problem})") from exc
+
+    def _fail(self, exc: OSError) -> None:
+        self._problem = exc.strerror or str(exc)
+        self._retry_at = monotonic() + RETRY_S
+
+    def enlist(self, receipt: Receipt) -> None:
+        """Appends one record with those of this turn; see `keep_enlisted`."""
+        self._enlisted.append(_encode(receipt))
+
+    def keep_enlisted(self) -> bool:
+        """Appends what was enlisted; False where any of it since the last time was lost, so that no answer may be finished."""
+        self._write_enlisted()
+        is_lost, self._is_lost = self._is_lost, False
+        return not is_lost
+
+    def _write_enlisted(self) -> None:
+        lines = self._enlisted
+        if lines:
+            self._enlisted = []
+            lines.append(b"")
+            try:
+                self._append(b"\n".join(lines))
+            except OSError as exc:
+                self._fail(exc)
+                self._is_lost = True
 
     def _append(self, line: bytes) -> None:
         written = os.write(self._descriptor, line)
@@ -104,6 +134,8 @@ class Journal:
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(SYNC_S)
+            # of a caller who left there is no answer to send
+            self._write_enlisted()
             if self._is_dirty:
                 self._is_dirty = False
                 full, self._full = self._full, []
@@ -114,6 +146,7 @@ class Journal:
 
     def close(self) -> None:
         """Ends the segments; the reader then removes them once they are carried."""
+        self._write_enlisted()
         for descriptor in self._full:
             os.close(descriptor)
         self._full.clear()

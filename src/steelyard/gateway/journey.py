@@ -201,7 +201,7 @@ class Whole(Journey):
                 if call.inspection.is_asking:
                     self.relay.spawn(self._send_when_passed(route, body, reply.usage, counted_tokens))
                     return
-            call.settle(reply.usage, counted_tokens=counted_tokens)
+            call.settle(reply.usage, counted_tokens=counted_tokens, is_posted=self.exchange.is_posted)
         except Fault as failure:
             # answered, but not recorded, or not fit to be shown: another attempt would change nothing
             self.finish(failure.with_traceback(None))
@@ -388,7 +388,10 @@ class Stream(Journey):
         failure = self.tap.error
         self.is_ended = True
         try:
-            self._settle(200 if failure is None else failure.status, failure, COMPLETED if failure is None else BROKEN)
+            if failure is None:
+                self._settle(200, None, COMPLETED, is_posted=self.exchange.is_posted)
+            else:
+                self._settle(failure.status, failure, BROKEN)
         except Fault as problem:
             # not recorded, so not finished: the client learns of it in place of the end mark
             self.exchange.break_off(self.tap.fail(problem))
@@ -409,9 +412,16 @@ class Stream(Journey):
         else:
             super().abandon()
 
-    def _settle(self, status: int, failure: Fault | None, outcome: str) -> None:
+    def _settle(self, status: int, failure: Fault | None, outcome: str, *, is_posted: bool = False) -> None:
         tap = self.tap
-        self.call.settle(tap.usage, status=status, failure=failure, outcome=outcome, counted_tokens=tap.pieces)
+        self.call.settle(
+            tap.usage,
+            status=status,
+            failure=failure,
+            outcome=outcome,
+            counted_tokens=tap.pieces,
+            is_posted=is_posted,
+        )
 
 
 def _no_stream() -> Fault:

@@ -29,14 +29,18 @@ class Grants(Protocol):
 
 
 class Sink(Protocol):
-    """Takes the record of a call. When `record` returns, the record survives the process."""
+    """Takes the records of calls."""
 
     def check(self) -> None:
         """Raises `stores_unavailable` where the next record could not be kept."""
         ...
 
     def record(self, receipt: Receipt) -> None:
-        """Keeps one record, or raises `stores_unavailable`."""
+        """Keeps one record, or raises `stores_unavailable`. When it returns, the record survives the process."""
+        ...
+
+    def enlist(self, receipt: Receipt) -> None:
+        """Keeps one record before the outbox lets its answer go; else the answer is revoked."""
         ...
 
 

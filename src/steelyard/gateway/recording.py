@@ -11,6 +11,9 @@ MAX_KEPT_BYTES = 1_048_576
 class RecordingExchange:
     """Passes everything through; only successful, whole and small answers are kept."""
 
+    # what is kept may hold up what is sent
+    is_posted = False
+
     def __init__(
         self, inner: Exchange, on_end: Callable[["RecordingExchange"], None], *, outlives_client: bool = False
     ) -> None:

@@ -48,6 +48,8 @@ class Sink:
     def record(self, receipt: Receipt) -> None:
         self.receipts.append(receipt)
 
+    enlist = record
+
 
 class Model:
     """Answers with one list of pieces after the other."""

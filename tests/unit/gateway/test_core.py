@@ -47,6 +47,7 @@ class Exchange:
     path = "/v1/chat/completions"
     client = "127.0.0.1"
     is_disconnected = False
+    is_posted = False
 
     def __init__(self, body: dict[str, Any]) -> None:
         self.headers = {b"authorization": b"Bearer " + KEY.encode()}
@@ -106,6 +107,8 @@ class Sink:
 
     def record(self, receipt: Receipt) -> None:
         self.receipts.append(receipt)
+
+    enlist = record
 
 
 INSPECTED = InspectionPolicy(words=("forbidden",), mask=("phone",))

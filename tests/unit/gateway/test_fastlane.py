@@ -192,3 +192,27 @@ def test_what_must_be_looked_at_each_time_is_not_kept() -> None:
         assert KnownHead.of(data, dialect, PATHS[0], {**fields, name: value}) is None
     assert KnownHead.of(data, dialect, PATHS[0], {**fields, b"content-length": b"3"}) is None
     assert KnownHead.of(data[:30], dialect, PATHS[0], fields) is None
+
+
+async def test_answers_whose_records_are_lost_are_revoked() -> None:
+    """A whole answer becomes a refusal, a stream ends without its end mark."""
+    core = _Core(is_prompt=False)
+    lanes = [connect(core) for _ in range(2)]
+    for lane, _ in lanes:
+        lane.data_received(request(PATHS[0], KEYS[0], b"body"))
+    (whole, answered), (streaming, cut) = lanes
+    whole.outbox.keep_records = streaming.outbox.keep_records = lambda: False
+    assert streaming.lane is not None
+    streaming.lane.start(200, [])
+    streaming.lane.write(b"data: 1")
+    streaming.outbox.send()
+    streaming.lane.end(b"data: [DONE]")
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    head, _, body = answered.written.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 503 ")
+    assert b"x-request-id: " in head
+    assert b"content-length: %d" % len(body) in head
+    assert not answered.closing
+    assert cut.closing
+    assert cut.written.endswith(b"data: 1\r\n")

@@ -69,3 +69,38 @@ def test_segments_turn_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert len(lines) == 6
     assert list(tmp_path.glob("*.new")) == []
     journal.close()
+
+
+def test_what_is_enlisted_is_written_together(tmp_path: Path) -> None:
+    """Nothing before it is asked for, then all of it, in order, behind what was recorded meanwhile."""
+    journal = Journal(tmp_path, "boot")
+    journal.enlist(receipt(1))
+    journal.enlist(receipt(2))
+    journal.record(receipt(3))
+    (path,) = tmp_path.glob("*.jsonl")
+    assert journal.keep_enlisted()
+    assert [line[15:17] for line in path.read_bytes().splitlines()] == [b"r3", b"r1", b"r2"]
+    journal.enlist(receipt(4))
+    journal.close()
+    assert path.read_bytes().splitlines()[-1][15:17] == b"r4"
+
+
+def test_a_full_disk_is_told_of_what_was_enlisted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asks next learns that records were lost, whoever tried to write them; then it starts clean."""
+    journal = Journal(tmp_path, "boot")
+    good = journal._descriptor
+    journal._descriptor = os.open("/dev/full", os.O_WRONLY)
+    journal.enlist(receipt(1))
+    journal._write_enlisted()
+    assert not journal.keep_enlisted()
+    with pytest.raises(Fault):
+        journal.check()
+    os.close(journal._descriptor)
+    journal._descriptor = good
+    monkeypatch.setattr(journal, "_retry_at", 0.0)
+    journal.check()
+    journal.enlist(receipt(2))
+    assert journal.keep_enlisted()
+    (path,) = tmp_path.glob("*.jsonl")
+    assert [line[15:17] for line in path.read_bytes().splitlines() if line.strip()] == [b"r2"]
+    journal.close()
