@@ -16,7 +16,9 @@ from pathlib import Path
 from bench import console, crossings, engine, features, knowledge, monitoring, peers, picture, task_queue
 
 OUT = Path("bench-results")
-PLAIN_CALLS = 20_000
+PLAIN_CALLS = 7_000
+#: Windows of plain calls a round, the peers taking turns.
+WINDOWS = 3
 STREAMS = 640
 LITELLM_DIVISOR = 20
 
@@ -50,13 +52,14 @@ def measure(running: dict[str, peers.Peer], rounds: int) -> dict:
         samples[name].setdefault(what, []).append(value)
 
     for number in range(rounds):
+        for _ in range(WINDOWS):
+            for name, peer in running.items():
+                cpu, result = cpu_per_thousand(peer, peer.roles, total=PLAIN_CALLS // scale_of(name))
+                for role, value in cpu.items():
+                    note(name, f"plain cpu {role}", value)
+                note(name, "errors", result["errors"])
         for name, peer in running.items():
-            scale = LITELLM_DIVISOR if name == "litellm" else 1
-            roles = tuple(sorted(set(peer.pids.values())))
-            cpu, result = cpu_per_thousand(peer, roles, total=PLAIN_CALLS // scale)
-            for role, value in cpu.items():
-                note(name, f"plain cpu {role}", value)
-            note(name, "errors", result["errors"])
+            scale, roles = scale_of(name), peer.roles
             for connections in (1, 32, 256):
                 total = (2000 if connections == 1 else 8000) // scale
                 found = load(peer, total=max(total, connections), connections=connections)
@@ -77,6 +80,11 @@ def measure(running: dict[str, peers.Peer], rounds: int) -> dict:
         name: {what: (sum(values) if what == "errors" else statistics.median(values)) for what, values in found.items()}
         for name, found in samples.items()
     }
+
+
+def scale_of(name: str) -> int:
+    """By what a peer's calls are divided: one would take all night."""
+    return LITELLM_DIVISOR if name == "litellm" else 1
 
 
 def table(figures: dict, running: dict[str, peers.Peer], memory: dict[str, float]) -> list[list[str]]:
@@ -132,7 +140,7 @@ def main() -> None:
     parser.add_argument("--no-peers", action="store_true", help="only what else is asked for")
     arguments = parser.parse_args()
     OUT.mkdir(exist_ok=True)
-    text = "" if arguments.no_peers else against_peers(arguments)
+    text = f"Python {sys.version}\n\n" + ("" if arguments.no_peers else against_peers(arguments))
     if arguments.features:
         text += f"\n{features.table(load, cpu_per_thousand, arguments.rounds)}\n"
     if arguments.crossings:

@@ -35,6 +35,11 @@ class Peer:
     key: str = "none"
     started_s: float = 0.0
 
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """What its processes are."""
+        return tuple(sorted(set(self.pids.values())))
+
     def cpu_s(self, role: str | None = None) -> float:
         """CPU seconds of its processes so far."""
         total = 0.0

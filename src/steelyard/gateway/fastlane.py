@@ -431,6 +431,7 @@ class FastLane(HttpToolsProtocol):
         ):
             self._open_lane(dialect, headers)
             return
+        self.head_data = None
         url = self.url
         super().on_message_begin()
         self.url = url
