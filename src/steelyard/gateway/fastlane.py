@@ -153,6 +153,15 @@ class LaneExchange:
         """A part of the request body."""
         self._parts.append(part)
 
+    def take_whole(self, body: bytes, budget: BodyBudget) -> bool:
+        """The request body at once; False where there is no room for it."""
+        size = len(body)
+        if not budget.take(size):
+            return False
+        self.budget, self.size = budget, size
+        self._parts.append(body)
+        return True
+
     def drop_body(self) -> None:
         """Frees the body."""
         self._parts.clear()
@@ -308,8 +317,11 @@ class FastLane(HttpToolsProtocol):
         if found is None:
             return False
         length, start = found
+        lane = LaneExchange(self, known.dialect, known.path, known.fields, length, True)
+        if self._enter(lane) and len(data) - start == length and lane.take_whole(data[start:], self.budget):
+            self.core.handle(lane, known.dialect)
+            return True
         self.receiving_since = self.last_data
-        self._enter(LaneExchange(self, known.dialect, known.path, known.fields, length, True))
         self.awaited_bytes = length
         if length and start < len(data):
             self._read_body(data[start:])

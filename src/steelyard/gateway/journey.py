@@ -140,14 +140,18 @@ class Journey:
 
     def headers(self, route: Route) -> Headers:
         """The head lines that say what answered."""
-        request_id = self.call.request_id.encode()
-        headers = [*[(name, request_id) for name in self.dialect.id_headers], *route.headers]
-        if self.call.attempts > 1:
-            headers[-1] = (b"x-steelyard-attempts", b"%d" % self.call.attempts)
-        headers += self.call.rate_headers
+        call = self.call
+        request_id = call.request_id.encode()
+        headers: Headers = []
+        for name in self.dialect.id_headers:
+            headers.append((name, request_id))
+        headers += route.headers
+        if call.attempts > 1:
+            headers[-1] = (b"x-steelyard-attempts", b"%d" % call.attempts)
+        headers += call.rate_headers
         if route.wire is not self.dialect:
             assert isinstance(route.wire, Crossing)
-            dropped = route.wire.dropped(self.call.request)
+            dropped = route.wire.dropped(call.request)
             if dropped:
                 headers.append((b"x-steelyard-dropped", ", ".join(dropped).encode()))
         return headers

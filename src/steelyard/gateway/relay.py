@@ -109,7 +109,7 @@ class Relay:
     # the first attempt
 
     def begin(self, call: Call, exchange: Exchange, dialect: Dialect, conclude: Conclude) -> None:
-        """Sends the call on its way; `conclude` is told how it ended.
+        """Sends the call on its way; `conclude` is told where no answer came of it.
 
         Raises:
             Fault: no target can be asked now.
