@@ -62,12 +62,20 @@ class Outbox:
     def send(self) -> None:
         """Sends what has gathered; what is meant for a connection that was lost meanwhile is dropped."""
         posts = self._posts
-        if posts:
-            # a write may have its transport tell somebody who posts again
-            self._posts = []
-            are_kept = self.keep_records()
-            for way, data, answer in posts:
-                if not are_kept and answer is not None:
-                    data = answer.revoke()
+        if not posts:
+            return
+        # a write may have its transport tell somebody who posts again
+        self._posts = []
+        if not self.keep_records():
+            posts = [(way, data if answer is None else answer.revoke(), None) for way, data, answer in posts]
+        waiting = iter(posts)
+        try:
+            for way, data, _ in waiting:
                 if not way.is_closing():
                     way.write(data)
+        finally:
+            # a write that fails is its own connection's loss alone
+            rest = list(waiting)
+            if rest:
+                self._posts = rest + self._posts
+                self._loop.call_soon(self.send)

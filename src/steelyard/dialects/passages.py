@@ -50,7 +50,7 @@ _MARKS_TOLD = {
 
 def concerns(api: str, operation: str, body: bytes) -> bool:
     """Whether a call may name a base. Quick, and wrong only in saying yes."""
-    return _MARKS[0] in body or _MARKS[1] in body if operation == "chat" and api in APIS else False
+    return operation == "chat" and api in APIS and (_MARKS[0] in body or _MARKS[1] in body)
 
 
 def take_wish(api: str, body: dict[str, Any]) -> KnowledgeWish | None:

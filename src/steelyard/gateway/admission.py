@@ -202,12 +202,10 @@ class Admission:
             access.check_grant(grant, now_us())
         asked = headers.get(b"x-dashscope-workspace")
         workspace = self.snapshot.workspaces.get(grant.workspace)
-        if asked or workspace is None or not workspace.is_activated:
-            access.check_workspace(grant, workspace, asked.decode("latin-1") if asked else None)
+        access.check_workspace(grant, workspace, asked.decode("latin-1") if asked else None)
         if grant.operations:
             access.check_operation(grant, operation)
-        if grant.networks:
-            self.check_network(grant, headers, client)
+        self.check_network(grant, headers, client)
 
     def check_network(self, grant: Grant, headers: dict[bytes, bytes], client: str | None) -> None:
         """Where the caller may call from."""

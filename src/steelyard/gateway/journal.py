@@ -8,6 +8,7 @@ A writer holds a lock on its current segment, so a reader knows a dead or finish
 """
 
 import asyncio
+import contextlib
 import fcntl
 import os
 from pathlib import Path
@@ -127,7 +128,9 @@ class Journal:
         self._size += written
         self._is_dirty = True
         if self._size > SEGMENT_BYTES:
-            self._open_segment()
+            # what is written is written: where no new segment can be had, this one grows until one can
+            with contextlib.suppress(OSError):
+                self._open_segment()
 
     async def keep_synced(self) -> None:
         """Runs for the life of the process: fdatasync every 100 ms while there is something new."""

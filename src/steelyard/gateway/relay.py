@@ -45,7 +45,7 @@ class Relay:
         self._meter = meter
         self._routes: dict[tuple[int, int, bool], Route] = {}
         #: All routes of a model, by its targets; they are kept with them, so that the id stays theirs.
-        self._ways: dict[tuple[int, int, bool], tuple[Sequence[Target], tuple[Route, ...]]] = {}
+        self._routes_by_model: dict[tuple[int, int, bool], tuple[Sequence[Target], tuple[Route, ...]]] = {}
         #: By what a target is, since its object is new with every snapshot.
         self._health: dict[tuple[str, str, str], TargetHealth] = {}
         self._loop = asyncio.get_running_loop()
@@ -61,15 +61,15 @@ class Relay:
         """The routes to those that may answer a call."""
         targets = call.targets
         key = (id(targets), id(dialect), call.request.is_stream)
-        found = self._ways.get(key)
+        found = self._routes_by_model.get(key)
         if found is not None and found[0] is targets:
             return found[1]
         routes = tuple(self._route(call, target, dialect) for target in targets)
         # what is chosen call by call is not kept: fewer targets than the model has, or a wire that hangs on the call
         if targets is call.model.targets and all(target.api == dialect.api for target in targets):
-            if len(self._ways) >= MAX_ROUTES:
-                self._ways.clear()
-            self._ways[key] = (targets, routes)
+            if len(self._routes_by_model) >= MAX_ROUTES:
+                self._routes_by_model.clear()
+            self._routes_by_model[key] = (targets, routes)
         return routes
 
     def _route(self, call: Call, target: Target, dialect: Dialect) -> Route:

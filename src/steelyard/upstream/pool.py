@@ -216,7 +216,10 @@ class Connection(asyncio.Protocol):
             self._known = None
             if self._misses < MAX_MISSES and self._parser.should_keep_alive():
                 pattern = HeadPattern.of(self._fresh, headers.get(b"content-length"))
-                self._known = None if pattern is None else (pattern, status, headers)
+                if pattern is not None:
+                    # the next one's body has another length
+                    fields = {name: value for name, value in headers.items() if name != b"content-length"}
+                    self._known = (pattern, status, fields)
         # what comes behind an interim answer does not begin where that begins
         self._fresh = b""
 

@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from steelyard.base.outbox import MAX_POSTS, Outbox
 
 
@@ -58,3 +60,22 @@ async def test_what_is_posted_while_sending_is_not_lost() -> None:
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert way.written == [b"echo"]
+
+
+async def test_a_write_that_fails_costs_nobody_else_an_answer() -> None:
+    """Those behind it are sent with the next turn."""
+    outbox, way = Outbox(), _Way()
+
+    class Broken(_Way):
+        """Cannot be written to."""
+
+        def write(self, data: bytes) -> None:
+            raise RuntimeError("gone")
+
+    outbox.post(Broken(), b"1")
+    outbox.post(way, b"2")
+    with pytest.raises(RuntimeError, match="gone"):
+        outbox.send()
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert way.written == [b"2"]

@@ -104,3 +104,24 @@ def test_a_full_disk_is_told_of_what_was_enlisted(tmp_path: Path, monkeypatch: p
     (path,) = tmp_path.glob("*.jsonl")
     assert [line[15:17] for line in path.read_bytes().splitlines() if line.strip()] == [b"r2"]
     journal.close()
+
+
+def test_a_record_is_kept_though_no_new_segment_can_be_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is written is not refused; the next record tries for a new segment again."""
+    monkeypatch.setattr(module, "SEGMENT_BYTES", 100)
+    journal = Journal(tmp_path, "boot")
+    real = os.open
+
+    def full(*_: object, **__: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module.os, "open", full)
+    journal.record(receipt(1))
+    journal.check()
+    monkeypatch.setattr(module.os, "open", real)
+    journal.record(receipt(2))
+    journal.record(receipt(3))
+    lines = b"".join(path.read_bytes() for path in sorted(tmp_path.glob("*.jsonl"))).splitlines()
+    assert [line[15:17] for line in lines] == [b"r1", b"r2", b"r3"]
+    assert len(list(tmp_path.glob("*.jsonl"))) > 1
+    journal.close()
