@@ -277,8 +277,8 @@ def wait_ready(port: int) -> None:
 
 
 def role_of(pid: int) -> str:
-    words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
-    return words[words.index("steelyard.assembly") + 1] if "steelyard.assembly" in words else "supervisor"
+    title = Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").decode()
+    return title.split()[1] if title.startswith("steelyard: ") else "supervisor"
 
 
 @contextlib.contextmanager

@@ -122,22 +122,17 @@ class Installation:
         return json.loads(self.cli("keys", "create", "--name", name, "--json", *flags).stdout)
 
     def children(self) -> dict[int, str]:
-        """Process ids of this installation's own children, with their roles."""
-        found = {}
-        for pid in self._child_pids():
-            with contextlib.suppress(OSError, IndexError, ValueError):
-                command = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
-                found[int(pid)] = command[command.index("steelyard.assembly") + 1]
-        return found
+        """Process ids of this installation's own processes, with their roles; `fork-server` is one, and the parent of most.
 
-    def _child_pids(self) -> list[str]:
-        """Of every thread; one that ends between being listed and being read has no children left to tell."""
-        assert self.process is not None
-        pids: list[str] = []
-        for thread in Path(f"/proc/{self.process.pid}/task").iterdir():
-            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-                pids += (thread / "children").read_text().split()
-        return pids
+        They are known by their title and directory, for they outlive a fork server that is killed.
+        """
+        found = {}
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                title = (process / "cmdline").read_bytes().rstrip(b"\0").decode()
+                if title.startswith("steelyard: ") and (process / "cwd").samefile(self.directory):
+                    found[int(process.name)] = title.split()[1]
+        return found
 
 
 class Vendor:

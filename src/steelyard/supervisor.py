@@ -14,12 +14,13 @@ import secrets
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
 from steelyard.assembly.data_dir import prepare_data_dir
+from steelyard.assembly.fork_server import CAN_FORK, ForkServer, Process
 from steelyard.assembly.orders import EXIT_SETUP, FACE_SOCKET, Orders, encode_orders
 from steelyard.assembly.process import BACKLOG
 from steelyard.base.clock import monotonic
@@ -40,6 +41,8 @@ REPLACE_TIMEOUT_S = 10.0
 #: A child that ends within this time of its start is restarted more slowly.
 QUICK_DEATH_S = 2.0
 MAX_BACKOFF_S = 2.0
+#: Their native libraries are told at their start what they may do, and need not be in anybody else's memory.
+PROGRAMS = ("engine", "vectors")
 
 
 @dataclass(slots=True)
@@ -48,7 +51,7 @@ class Child:
 
     role: str
     model: str = ""
-    process: asyncio.subprocess.Process | None = None
+    process: Process | None = None
     started_at: float = 0.0
     quick_deaths: int = 0
     watcher: asyncio.Task[None] | None = None
@@ -101,9 +104,10 @@ class Supervisor:
         self._settings = settings
         self._reload_settings = reload_settings
         self._boot_id = secrets.token_hex(4)
+        self._fork_server = ForkServer()
         self._children: list[Child] = []
         #: Replaced gateways that still have calls.
-        self._draining: list[asyncio.subprocess.Process] = []
+        self._draining: list[Process] = []
         self._drain_tasks: set[asyncio.Task[int]] = set()
         self._stop = asyncio.Event()
         self._reloads: set[asyncio.Task[None]] = set()
@@ -127,8 +131,8 @@ class Supervisor:
             loop.add_signal_handler(number, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, self._begin_reload)
         try:
-            # the face takes longest to import, so it goes first; engines load behind a server that answers already
-            for role in ("face", *["gateway"] * settings.server.workers):
+            # gateways are soon imported, and begin while the face is; engines load behind a server that answers already
+            for role in (*["gateway"] * settings.server.workers, "face"):
                 await self._add(Child(role))
             await self._wait_ready()
             if not self._stop.is_set():
@@ -144,6 +148,7 @@ class Supervisor:
             follower.cancel()
         finally:
             await self._stop_all()
+            await self._fork_server.close()
             self._listener.close()
             lock.close()
         if self._setup_failed:
@@ -152,7 +157,6 @@ class Supervisor:
 
     async def _add(self, child: Child) -> None:
         await self._spawn(child)
-        await self._order(child)
         child.watcher = asyncio.create_task(self._watch(child))
         self._children.append(child)
 
@@ -188,30 +192,24 @@ class Supervisor:
         return settings.engines.vectors and not is_off and vectors.is_installed()
 
     async def _spawn(self, child: Child) -> None:
-        environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-        if child.role in ("engine", "vectors"):
-            environment |= PROCESS_ENVIRONMENT
-        descriptors = (self._listener.fileno(),) if child.role == "gateway" else ()
-        child.process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "steelyard.assembly", child.role,
-            stdin=asyncio.subprocess.PIPE, pass_fds=descriptors, env=environment,
-        )  # fmt: skip
+        """Starts a process of the child's role and gives it its orders."""
+        listener = self._listener.fileno() if child.role == "gateway" else -1
+        descriptors = (listener,) if child.role == "gateway" else ()
+        if CAN_FORK and child.role not in PROGRAMS:
+            child.process = await self._fork_server.fork(child.role, descriptors)
+        else:
+            child.process = await _start_program(child.role, descriptors)
         child.started_at = monotonic()
-
-    async def _order(self, child: Child) -> None:
-        assert child.process is not None
-        assert child.process.stdin is not None
         orders = Orders(
             settings=self._settings,
             boot_id=self._boot_id,
             master_key=self._master_key.hex(),
-            listen_fd=self._listener.fileno() if child.role == "gateway" else -1,
+            listen_fd=listener,
             model=child.model,
         )
+        assert child.process.stdin is not None
         # the pipe stays open: its end tells the child that we are gone
         child.process.stdin.write(encode_orders(orders))
-        with contextlib.suppress(ConnectionError):
-            await child.process.stdin.drain()
 
     async def _watch(self, child: Child) -> None:
         """Restarts a child that ends."""
@@ -229,8 +227,16 @@ class Supervisor:
             delay_s = min(0.1 * 2**child.quick_deaths, MAX_BACKOFF_S) if child.quick_deaths > 1 else 0.0
             log.warning("%s ended with %s and is started again", child.title, code)
             await asyncio.sleep(delay_s)
-            await self._spawn(child)
-            await self._order(child)
+            await self._respawn(child)
+
+    async def _respawn(self, child: Child) -> None:
+        """Tries until there is a process: memory that is short today is no reason to do without one tomorrow."""
+        while True:
+            try:
+                return await self._spawn(child)
+            except OSError as exc:
+                log.error("%s cannot be started: %s", child.title, exc)
+                await asyncio.sleep(MAX_BACKOFF_S)
 
     async def _wait_ready(self) -> None:
         give_up_at = monotonic() + READY_TIMEOUT_S
@@ -277,8 +283,9 @@ class Supervisor:
         if (settings.server.host, settings.server.port, settings.server.workers) != fixed:
             log.warning("host, port and workers take effect at the next start")
         self._settings = settings
-        for child in [one for one in self._children if one.role in ("face", "worker", "monitor", "apps", "gateway")]:
-            await self._replace(child)
+        for role in ("face", "gateway", "worker", "apps", "monitor"):
+            for child in [one for one in self._children if one.role == role]:
+                await self._replace(child)
         log.info("the configuration was reloaded")
 
     async def _replace(self, child: Child) -> None:
@@ -289,8 +296,7 @@ class Supervisor:
         if child.role in ("face", "worker", "monitor") and old is not None:
             # a named socket or a store has one owner, a worker gives back what it has: the successor must come after
             await _terminate(old, STOP_TIMEOUT_S)
-        await self._spawn(child)
-        await self._order(child)
+        await self._respawn(child)
         child.watcher = asyncio.create_task(self._watch(child))
         if child.role == "apps" and old is not None:
             await self._wait_listening(child)
@@ -323,7 +329,7 @@ class Supervisor:
                 return
             await asyncio.sleep(0.02)
 
-    def _let_drain(self, process: asyncio.subprocess.Process) -> None:
+    def _let_drain(self, process: Process) -> None:
         """A replaced gateway ends when its last call has."""
         with contextlib.suppress(ProcessLookupError):
             process.send_signal(signal.SIGUSR1)
@@ -354,7 +360,15 @@ class Supervisor:
             await asyncio.gather(*(_terminate(one, STOP_TIMEOUT_S) for one in ending))
 
 
-async def _terminate(process: asyncio.subprocess.Process, timeout_s: float) -> None:
+async def _start_program(role: str, descriptors: Sequence[int]) -> Process:
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1", **(PROCESS_ENVIRONMENT if role in PROGRAMS else {})}
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "steelyard.assembly", role,
+        stdin=asyncio.subprocess.PIPE, pass_fds=descriptors, env=environment,
+    )  # fmt: skip
+
+
+async def _terminate(process: Process, timeout_s: float) -> None:
     if process.returncode is not None:
         return
     with contextlib.suppress(ProcessLookupError):

@@ -16,7 +16,7 @@ from steelyard.canon.receipt import Receipt
 from steelyard.control import keys, keys_lookup, providers, replay, usage, workspaces
 from steelyard.control.carrier import Carrier
 from steelyard.control.catalogue import Declared, ProviderSpec
-from steelyard.control.feed import Feed
+from steelyard.control.feed import Feed, News
 from steelyard.control.leases import Leases
 from steelyard.control.providers import Stored
 from steelyard.policy.limits import Wish
@@ -188,6 +188,30 @@ async def test_feed_tells_changes(database: Database) -> None:
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_feed_tells_what_changed_while_no_face_was_there(database: Database) -> None:
+    """A gateway that has the first snapshot of the last face is told the first one of the next."""
+    await workspaces.ensure_default(database)
+
+    async def ask(version: int, number: int) -> tuple[News, int]:
+        feed = Feed(database, Declared, Stored(Sealer(bytes(32)), lambda reference, _: reference))
+        task = asyncio.create_task(feed.follow())
+        try:
+            while not feed.is_healthy:
+                await asyncio.sleep(0.01)
+            return await feed.wait(version, number, 0)
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    news, number = await ask(-1, -1)
+    assert news.snapshot is not None
+    assert not news.snapshot.has_keys
+    await keys.create_key(database, name="n", actor="t")
+    later, _ = await ask(news.version, number)
+    assert later.snapshot is not None
+    assert later.snapshot.has_keys
 
 
 async def test_leases_never_exceed_what_is_left(database: Database) -> None:

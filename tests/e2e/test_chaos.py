@@ -74,9 +74,13 @@ async def rampage(installation: Installation, served: Served, kills: int) -> dic
     load = Load(served)
     clients = [asyncio.create_task(load.client(n % 2 == 0)) for n in range(6)]
     await asyncio.sleep(0.5)
-    outages: dict[str, list[float]] = {"gateway": [], "face": [], "supervisor": []}
+    outages: dict[str, list[float]] = {"fork-server": [], "gateway": [], "face": [], "supervisor": []}
     for number in range(kills):
-        role = ("supervisor", "gateway", "face")[number % 3] if number < 3 else random.choice(tuple(outages))
+        role = (
+            ("fork-server", "gateway", "face", "supervisor")[number % 4]
+            if number < 4
+            else random.choice(tuple(outages))
+        )
         before = time.monotonic()
         if role == "supervisor":
             installation.process.kill()
@@ -121,7 +125,7 @@ async def run(make_installation: Any, vendor: Vendor, kills: int) -> None:
 
 
 async def test_kill_nine(make_installation: Any, vendor: Vendor) -> None:
-    """Five kills of supervisor, gateway and face."""
+    """Five kills of fork server, gateway, face and supervisor."""
     await run(make_installation, vendor, 5)
 
 

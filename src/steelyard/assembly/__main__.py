@@ -3,11 +3,16 @@
 import gc
 import importlib
 import signal
+import socket
 import sys
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import uvloop
+from setproctitle import setproctitle
 
-from steelyard.assembly.orders import EXIT_SETUP, read_orders
+from steelyard.assembly.fork_server import FORK_SERVER, serve
+from steelyard.assembly.orders import EXIT_SETUP, Orders, read_orders
 from steelyard.base.errors import SetupFault
 from steelyard.base.logs import open_log
 
@@ -24,17 +29,31 @@ _ALSO = {
 }
 
 
-def main() -> None:
-    """Runs a role."""
-    role = sys.argv[1]
-    # nothing that is imported ever goes away: looking for garbage in it would take a sixth of the start
-    gc.disable()
+def load(role: str) -> Callable[[Orders], Coroutine[Any, Any, None]]:
+    """Imports all that a role needs at once; what runs it."""
     for module in _ALSO[role]:
         importlib.import_module(module)
-    run = getattr(importlib.import_module(f"steelyard.assembly.{role}"), f"run_{role}")
+    run: Callable[[Orders], Coroutine[Any, Any, None]] = getattr(
+        importlib.import_module(f"steelyard.assembly.{role}"), f"run_{role}"
+    )
+    return run
+
+
+def main() -> None:
+    """Runs a role, or the server that forks them."""
+    role = sys.argv[1]
+    setproctitle(f"steelyard: {role}")
+    # nothing that is imported ever goes away: looking for garbage in it would take a sixth of the start
+    gc.disable()
+    if role == FORK_SERVER:
+        role = serve(socket.socket(fileno=int(sys.argv[2])), load)
+        setproctitle(f"steelyard: {role}")
+    run = load(role)
     gc.freeze()
     gc.enable()
     orders = read_orders()
+    if orders.model:
+        setproctitle(f"steelyard: {role} {orders.model}")
     open_log(role)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:

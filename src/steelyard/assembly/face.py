@@ -81,12 +81,12 @@ class Face:
         stored, catalogue = make_stored(master_key), make_catalogue(settings)
         self._sealer = Sealer(master_key)
         self.models = ModelBook(database, catalogue, stored, self._sealer, resolve_secret)
-        self._feed = Feed(database, catalogue, stored)
+        self.feed = Feed(database, catalogue, stored)
         self.carrier = Carrier(settings.journal_dir, database, get_machine_id(Path(settings.data_dir)))
         self._hygiene = Hygiene(database)
         self._members = Members(database)
         self._balances = Balances(database)
-        self._leases = Leases(database, self.carrier.is_alive, self._feed.nudge)
+        self._leases = Leases(database, self.carrier.is_alive, self.feed.nudge)
         self._shelf = open_shelf(settings, database, master_key)
         self._desk = Desk(
             self._shelf,
@@ -123,7 +123,7 @@ class Face:
             InternalApi(
                 database,
                 AccessKeys(database, self._sealer),
-                self._feed,
+                self.feed,
                 self._leases,
                 self._hygiene,
                 desk,
@@ -192,7 +192,7 @@ class Face:
     def chores(self) -> tuple[Coroutine[Any, Any, None], ...]:
         """What runs for the life of the process."""
         return (
-            self._feed.follow(),
+            self.feed.follow(),
             repeat("carrying receipts", CARRY_S, self._carry),
             repeat("forgetting what is old", SWEEP_REPLAY_S, self._sweep),
             repeat("looking at what keys spend", LOOK_S, self._hygiene.look_at_spending),
@@ -238,6 +238,6 @@ async def run_face(orders: Orders) -> None:
         # answers come before bookkeeping: where cores are short, the gateways get them; until it serves, they wait for it
         os.nice(FACE_NICENESS)
         async with background(die_with_parent(), *face.chores()):
-            await make_server(config).serve()
+            await make_server(config, face.feed.nudge).serve()
         await face.carrier.carry()
         index.close()

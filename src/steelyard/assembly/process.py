@@ -38,8 +38,11 @@ async def background(*coroutines: Any) -> AsyncIterator[None]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def make_server(config: Any) -> Any:
-    """A uvicorn server that leaves signals to us: SIGTERM drains, SIGINT is the supervisor's business."""
+def make_server(config: Any, before_drain: Callable[[], None] = lambda: None) -> Any:
+    """A uvicorn server that leaves signals to us: SIGTERM drains, SIGINT is the supervisor's business.
+
+    `before_drain` answers those who only wait for news, so that they are not waited for.
+    """
     # imported here: the supervisor imports this module, and stays small
     import uvicorn
 
@@ -49,6 +52,10 @@ def make_server(config: Any) -> Any:
             loop = asyncio.get_running_loop()
             loop.add_signal_handler(signal.SIGTERM, lambda: self.handle_exit(signal.SIGTERM, None))
             yield
+
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            before_drain()
+            await super().shutdown(sockets)
 
     return Server(config)
 

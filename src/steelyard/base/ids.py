@@ -33,7 +33,10 @@ _CREDENTIAL = re.compile(
 )
 
 
-_next_bits = random.Random(os.urandom(32)).getrandbits
+_source = random.Random(os.urandom(32))
+_next_bits = _source.getrandbits
+# processes that are forked from one that has imported this must not mint the same ids
+os.register_at_fork(after_in_child=lambda: _source.seed(os.urandom(32)))
 
 
 def new_request_id() -> str:

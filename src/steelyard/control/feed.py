@@ -5,7 +5,7 @@ import contextlib
 import logging
 from dataclasses import dataclass
 
-from steelyard.base.clock import monotonic
+from steelyard.base.clock import monotonic, now_us
 from steelyard.canon.snapshot import Snapshot
 from steelyard.control.catalogue import Catalogue
 from steelyard.control.providers import Stored
@@ -45,8 +45,8 @@ class Feed:
         self._news = asyncio.Event()
         self._declared = catalogue()
         self._snapshot: Snapshot | None = None
-        #: versions at which the snapshot changed, newest last
-        self._snapshot_version = 0
+        #: Of the snapshot. No two feeds begin alike: what a gateway has of the last face's is never taken for ours.
+        self._snapshot_number = now_us()
         self._file_state: tuple[int, ...] | None = None
         self._read_at = float("-inf")
         self._looked_at = float("-inf")
@@ -84,7 +84,7 @@ class Feed:
         if version != self._version or declared != self._declared or self._snapshot is None:
             self._declared = declared
             self._snapshot = await take_snapshot(self._database, declared, self._stored)
-            self._snapshot_version += 1
+            self._snapshot_number += 1
             self._version = version
             self.nudge()
 
@@ -102,13 +102,13 @@ class Feed:
         Raises:
             RuntimeError: the log cannot be read, so nothing can be said.
         """
-        if self._version <= after and seen_snapshot == self._snapshot_version:
+        if self._version <= after and seen_snapshot == self._snapshot_number:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):
                     await self._news.wait()
         if not self.is_healthy or self._snapshot is None:
             raise RuntimeError("the change log cannot be read")
-        version, snapshot, number = self._version, self._snapshot, self._snapshot_version
+        version, snapshot, number = self._version, self._snapshot, self._snapshot_number
         is_reset = after < 0 or after > version or version - after > MAX_BEHIND
         digests: list[str] = []
         if not is_reset and version > after:
