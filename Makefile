@@ -65,10 +65,10 @@ run: $(RUN_STAMP) bytecode
 	@exec $(BIN)/steelyard quickstart $(ARGS)
 
 test: $(DEV_STAMP) $(CLIENTS_STAMP) bytecode
-	@$(BIN)/python tests/halves.py
+	@$(BIN)/python tests/lanes.py
 
 test-long: $(DEV_STAMP) $(CLIENTS_STAMP) bytecode
-	@$(BIN)/python -m pytest -m long -s
+	@$(BIN)/python -m pytest -m long -s -o faulthandler_timeout=7200
 
 check: $(DEV_STAMP)
 	@$(BIN)/ruff format --check src tests bench examples

