@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO
 
 from steelyard.assembly.data_dir import prepare_data_dir
-from steelyard.assembly.fork_server import CAN_FORK, ForkServer, Process
+from steelyard.assembly.fork_server import ForkServer, Process, can_fork
 from steelyard.assembly.orders import EXIT_SETUP, FACE_SOCKET, Orders, encode_orders
 from steelyard.assembly.process import BACKLOG
 from steelyard.base.clock import monotonic
@@ -105,6 +105,7 @@ class Supervisor:
         self._reload_settings = reload_settings
         self._boot_id = secrets.token_hex(4)
         self._fork_server = ForkServer()
+        self._forks = can_fork()
         self._children: list[Child] = []
         #: Replaced gateways that still have calls.
         self._draining: list[Process] = []
@@ -195,7 +196,7 @@ class Supervisor:
         """Starts a process of the child's role and gives it its orders."""
         listener = self._listener.fileno() if child.role == "gateway" else -1
         descriptors = (listener,) if child.role == "gateway" else ()
-        if CAN_FORK and child.role not in PROGRAMS:
+        if self._forks and child.role not in PROGRAMS:
             child.process = await self._fork_server.fork(child.role, descriptors)
         else:
             child.process = await _start_program(child.role, descriptors)

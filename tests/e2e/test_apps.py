@@ -70,7 +70,7 @@ def test_tools_thoughts_and_receipt(house: House) -> None:
     assert "晴" in thought["observation"]
     (model,) = told.json()["usage"]["models"]
     assert model["model_id"] == "priced"
-    receipt = house.receipt(told.json()["request_id"])
+    receipt = house.receipt(told.json()["request_id"], steps=3)
     assert [one["operation"] for one in receipt["steps"]] == ["chat", "tools", "chat"]
     assert receipt["steps"][1]["target"] == "weather/get_forecast"
     assert receipt["settlement"]["charged_micros"] == receipt["usage"]["total_tokens"] == 0

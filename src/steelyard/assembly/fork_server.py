@@ -30,11 +30,21 @@ log = logging.getLogger("steelyard.supervisor")
 
 #: What the server is called on its command line.
 FORK_SERVER = "fork-server"
-#: Elsewhere a process that has used the system's frameworks must not fork; roles are started as programs there.
-CAN_FORK = sys.platform == "linux"
 MAX_MESSAGE = 4096
 #: How a child ended that nobody was left to ask about.
 CODE_UNKNOWN = 255
+_HELD_BACK = (signal.SIGINT, signal.SIGTERM)
+
+
+def can_fork() -> bool:
+    """Whether roles are forked here. Elsewhere a process that has used the system's frameworks must not fork, or a lost child could
+    not be watched; roles are started as programs there.
+    """
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except (AttributeError, OSError):
+        return False
+    return sys.platform == "linux"
 
 
 class _Request(msgspec.Struct):
@@ -82,9 +92,8 @@ def serve(control: socket.socket, load: Callable[[str], object]) -> str:
     woken, wake = socket.socketpair()
     for end in (woken, wake):
         end.setblocking(False)
-    # the supervisor says when to end, not the terminal or whoever signals a whole group
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+    # the supervisor says when to end, not the terminal or whoever signals a whole group; a child's own must wait till it can be heard
+    signal.pthread_sigmask(signal.SIG_BLOCK, _HELD_BACK)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(wake.fileno(), warn_on_full_buffer=False)
     with contextlib.suppress(ConnectionError):
@@ -101,11 +110,12 @@ def serve(control: socket.socket, load: Callable[[str], object]) -> str:
                 request = msgspec.json.decode(data, type=_Request)
                 if _fork(control, request.role, load):
                     signal.set_wakeup_fd(-1)
-                    for number in (signal.SIGCHLD, signal.SIGTERM):
-                        signal.signal(number, signal.SIG_DFL)
+                    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                     for end in (control, woken, wake):
                         end.close()
                     _take(descriptors, request.descriptors)
+                    signal.signal(signal.SIGINT, signal.SIG_IGN)
+                    signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD_BACK)
                     return request.role
                 for descriptor in descriptors:
                     os.close(descriptor)
@@ -207,8 +217,8 @@ class ForkServer:
             if self._control is not None:
                 return
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            ours.setblocking(False)
             with theirs:
-                ours.setblocking(False)
                 self._process = await asyncio.create_subprocess_exec(
                     sys.executable, "-m", "steelyard.assembly", FORK_SERVER, str(theirs.fileno()),
                     stdin=asyncio.subprocess.DEVNULL, pass_fds=(theirs.fileno(),),
@@ -223,14 +233,14 @@ class ForkServer:
         Raises:
             OSError: it could not be had.
         """
-        await self.start()
-        assert self._control is not None
         loop = asyncio.get_running_loop()
         inner, outer = os.pipe()
         try:
             pipe, _ = await loop.connect_write_pipe(asyncio.BaseProtocol, os.fdopen(outer, "wb", 0))
             asked: asyncio.Future[Forked] = loop.create_future()
             try:
+                await self.start()
+                assert self._control is not None
                 socket.send_fds(self._control, [encode(_Request(role, [0, *descriptors]))], [inner, *descriptors])
                 self._asked.append((asked, pipe))
                 return await asked
@@ -287,7 +297,7 @@ class ForkServer:
     def _adopt(self, pid: int) -> None:
         try:
             watched = os.pidfd_open(pid)
-        except OSError:
+        except ProcessLookupError:
             self._end(pid, CODE_UNKNOWN)
             return
         loop = asyncio.get_running_loop()
