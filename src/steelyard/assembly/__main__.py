@@ -46,7 +46,7 @@ def main() -> None:
     # nothing that is imported ever goes away: looking for garbage in it would take a sixth of the start
     gc.disable()
     if role == FORK_SERVER:
-        role = serve(socket.socket(fileno=int(sys.argv[2])), load)
+        role = serve(socket.socket(fileno=int(sys.argv[2])), load, sys.argv[3:])
         setproctitle(f"steelyard: {role}")
     run = load(role)
     gc.freeze()

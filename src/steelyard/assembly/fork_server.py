@@ -33,6 +33,8 @@ FORK_SERVER = "fork-server"
 MAX_MESSAGE = 4096
 #: How a child ended that nobody was left to ask about.
 CODE_UNKNOWN = 255
+#: One that was killed is started again after this, so that whoever dies next need not wait for its imports.
+RESTART_S = 0.5
 _HELD_BACK = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -87,8 +89,13 @@ class Process(Protocol):
 # the server
 
 
-def serve(control: socket.socket, load: Callable[[str], object]) -> str:
-    """Forks until the supervisor has gone, and never returns but in a child: there with the role that it plays."""
+def serve(control: socket.socket, load: Callable[[str], object], roles: Sequence[str]) -> str:
+    """Forks until the supervisor has gone, and never returns but in a child: there with the role that it plays.
+
+    Args:
+        load: imports what a role needs.
+        roles: to be loaded before anybody asks.
+    """
     woken, wake = socket.socketpair()
     for end in (woken, wake):
         end.setblocking(False)
@@ -96,6 +103,8 @@ def serve(control: socket.socket, load: Callable[[str], object]) -> str:
     signal.pthread_sigmask(signal.SIG_BLOCK, _HELD_BACK)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(wake.fileno(), warn_on_full_buffer=False)
+    for role in roles:
+        _try_load(role, load)
     with contextlib.suppress(ConnectionError):
         while True:
             readable, _, _ = select.select([control, woken], [], [])
@@ -123,11 +132,15 @@ def serve(control: socket.socket, load: Callable[[str], object]) -> str:
     os._exit(0)
 
 
-def _fork(control: socket.socket, role: str, load: Callable[[str], object]) -> bool:
-    """Whether this is the child."""
+def _try_load(role: str, load: Callable[[str], object]) -> None:
     # a module that cannot be imported ends the child, with its traceback, and not the server
     with contextlib.suppress(Exception):
         load(role)
+
+
+def _fork(control: socket.socket, role: str, load: Callable[[str], object]) -> bool:
+    """Whether this is the child."""
+    _try_load(role, load)
     # the collector must not write to pages that children could share
     gc.freeze()
     try:
@@ -210,6 +223,9 @@ class ForkServer:
         self._asked: deque[tuple[asyncio.Future[Forked], asyncio.WriteTransport]] = deque()
         self._forked: dict[int, Forked] = {}
         self._starting = asyncio.Lock()
+        #: Roles that were asked for; a new server imports them before anybody asks again.
+        self._roles: dict[str, None] = {}
+        self._restart: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Starts it where it does not run."""
@@ -220,7 +236,7 @@ class ForkServer:
             ours.setblocking(False)
             with theirs:
                 self._process = await asyncio.create_subprocess_exec(
-                    sys.executable, "-m", "steelyard.assembly", FORK_SERVER, str(theirs.fileno()),
+                    sys.executable, "-m", "steelyard.assembly", FORK_SERVER, str(theirs.fileno()), *self._roles,
                     stdin=asyncio.subprocess.DEVNULL, pass_fds=(theirs.fileno(),),
                     env={**os.environ, "PYTHONUNBUFFERED": "1"},
                 )  # fmt: skip
@@ -241,6 +257,7 @@ class ForkServer:
             try:
                 await self.start()
                 assert self._control is not None
+                self._roles[role] = None
                 socket.send_fds(self._control, [encode(_Request(role, [0, *descriptors]))], [inner, *descriptors])
                 self._asked.append((asked, pipe))
                 return await asked
@@ -293,6 +310,14 @@ class ForkServer:
                 asked.set_exception(OSError("the fork server ended"))
         for pid in list(self._forked):
             self._adopt(pid)
+        log.warning("the fork server ended and is started again")
+        self._restart = asyncio.get_running_loop().create_task(self._start_again())
+
+    async def _start_again(self) -> None:
+        await asyncio.sleep(RESTART_S)
+        # where it cannot be had now, the next child asks for it
+        with contextlib.suppress(OSError):
+            await self.start()
 
     def _adopt(self, pid: int) -> None:
         try:
@@ -320,6 +345,9 @@ class ForkServer:
 
     async def close(self) -> None:
         """Ends the server; its children have ended, or live on."""
+        if self._restart is not None:
+            self._restart.cancel()
+            await asyncio.gather(self._restart, return_exceptions=True)
         self._let_go()
         if self._process is not None:
             await self._process.wait()
