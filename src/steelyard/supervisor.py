@@ -157,7 +157,10 @@ class Supervisor:
             sys.exit(1)
 
     async def _add(self, child: Child) -> None:
-        await self._spawn(child)
+        try:
+            await self._spawn(child)
+        except OSError as exc:
+            raise SetupFault(f"The process {child.title} could not be started: {exc.strerror or exc}.") from None
         child.watcher = asyncio.create_task(self._watch(child))
         self._children.append(child)
 
@@ -255,13 +258,19 @@ class Supervisor:
     async def _follow_weights(self) -> None:
         """Each embedded model whose weights are there has an engine host, also when they are pulled while we run."""
         while True:
-            running = {child.model for child in self._children if child.role == "engine"}
-            for name in self._installed_models():
-                if name not in running:
-                    await self._add(Child("engine", name))
-            if self._has_vectors() and not any(child.role == "vectors" for child in self._children):
-                await self._add(Child("vectors"))
+            try:
+                await self._add_engines()
+            except SetupFault as failure:
+                log.error("%s", failure)
             await asyncio.sleep(1.0)
+
+    async def _add_engines(self) -> None:
+        running = {child.model for child in self._children if child.role == "engine"}
+        for name in self._installed_models():
+            if name not in running:
+                await self._add(Child("engine", name))
+        if self._has_vectors() and not any(child.role == "vectors" for child in self._children):
+            await self._add(Child("vectors"))
 
     def _begin_reload(self) -> None:
         task = asyncio.create_task(self._reload())

@@ -20,7 +20,8 @@ def prepare_data_dir(settings: Settings) -> None:
             if one == settings.run_dir and (one.is_symlink() or one.stat().st_uid != os.getuid()):
                 raise SetupFault(f"The directory {one} belongs to somebody else; remove it or use another --data-dir.")
             one.chmod(0o700)
-        probe = path / ".probe"
+        # each process has its own: a command may be run while the server starts
+        probe = path / f".probe-{os.getpid()}"
         probe.write_bytes(b"x" * 4096)
         probe.unlink()
     except OSError as exc:
