@@ -184,8 +184,8 @@ def test_batch_embeddings(tmp_path: Path) -> None:
     assert len(rows[0]["embedding"]) > 1
 
 
-def say_and_hear() -> tuple[str, list[str]]:
-    """Spoken by both ways, heard by both ways: a link and both texts."""
+def test_speech_and_its_text(tmp_path: Path) -> None:
+    """Spoken by both ways, heard by both ways."""
     spoken = SpeechSynthesizer.call(model="local/piper-joe", text="A steelyard weighs heavy loads.", voice="joe")
     assert spoken.status_code == 200, spoken
     assert spoken.output.finish_reason == "stop"
@@ -203,17 +203,9 @@ def say_and_hear() -> tuple[str, list[str]]:
     for one in heard.output["results"]:
         with urllib.request.urlopen(one["transcription_url"], timeout=20) as answer:
             texts.append(json.load(answer)["transcripts"][0]["text"].lower())
-    return url, texts
-
-
-def test_speech_and_its_text(tmp_path: Path) -> None:
-    """The text comes back. The voice never says it twice in the same way, and may be misheard."""
-    for _ in range(3):
-        url, texts = say_and_hear()
-        if all("heavy" in one for one in texts):
-            break
-    else:
-        raise AssertionError(texts)
+    # the voice never says it twice in the same way
+    assert "heavy" in texts[0]
+    assert "heavy" in texts[1]
     one = QwenTranscription.call(model="local/whisper-base", file_url=url)
     assert one.output.task_status == "SUCCEEDED", one
     assert one.output["result"]["transcription_url"]
