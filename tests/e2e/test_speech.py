@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import time
 import wave
 from collections.abc import Iterator
@@ -20,7 +21,9 @@ TRANSCRIPTIONS, SPEECH, MULTIMODAL = (
     "/api/v1/services/audio/tts/SpeechSynthesizer",
     "/api/v1/services/aigc/multimodal-generation/generation",
 )
-TEXT = "The quick brown fox jumps over the lazy dog."
+#: The voice never says it twice in the same way: of the fox one in thirty was a "quit brown fox" to the small model that hears it. This
+#: was heard 65 times of 65, as sound and as MP3.
+TEXT = "Good morning. The weather is very nice today."
 
 
 @pytest.fixture(scope="module")
@@ -102,10 +105,10 @@ def test_spoken_and_heard_again(speaking: Served) -> None:
     assert output["results"][0]["file_url"] == audio["url"]
     told = httpx.get(output["results"][0]["transcription_url"]).json()
     assert told["file_url"] == audio["url"]
-    # the voice never says it twice in the same way
-    assert {"quick", "brown", "fox", "dog"} <= set(told["transcripts"][0]["text"].lower().strip(" .").split())
+    words = set(re.findall("[a-z]+", told["transcripts"][0]["text"].lower()))
+    assert {"good", "morning", "weather", "very", "nice", "today"} <= words
     sentence = told["transcripts"][0]["sentences"][0]
-    assert "fox" in [word["text"] for word in sentence["words"]]
+    assert "weather" in [word["text"] for word in sentence["words"]]
     assert (
         0
         <= sentence["begin_time"]
@@ -177,7 +180,7 @@ def test_qwen_transcription_tells_one_result(speaking: Served) -> None:
     spoken = speak(speaking)["output"]["audio"]["url"]
     shown = hear(speaking, "local/whisper-base", spoken)
     assert "results" not in shown["output"]
-    assert "fox" in httpx.get(shown["output"]["result"]["transcription_url"]).text
+    assert "weather" in httpx.get(shown["output"]["result"]["transcription_url"]).text
 
 
 def test_what_cannot_be_heard(speaking: Served) -> None:
@@ -229,7 +232,7 @@ def test_by_the_command_line(speaking: Served, tmp_path: Path) -> None:
 
     sound_file = tmp_path / "fox.mp3"
     assert cli("speech", "create", TEXT, "--format", "mp3", "--out", str(sound_file), *flags).strip() == str(sound_file)
-    assert "fox" in cli("speech", "transcribe", str(sound_file), *flags)
+    assert "weather" in cli("speech", "transcribe", str(sound_file), *flags)
     told = json.loads(cli("speech", "transcribe", str(sound_file), "--language", "en", "--json", *flags))
     assert told["transcripts"][0]["language"] == "en"
     paper = tmp_path / "论文.md"

@@ -184,17 +184,19 @@ def test_batch_embeddings(tmp_path: Path) -> None:
     assert len(rows[0]["embedding"]) > 1
 
 
+#: Heard rightly 65 times of 65: the voice never says a text twice in the same way, and the small model mishears rarer words.
+SAID = "Good morning. The weather is very nice today."
+
+
 def test_speech_and_its_text(tmp_path: Path) -> None:
     """Spoken by both ways, heard by both ways."""
-    spoken = SpeechSynthesizer.call(model="local/piper-joe", text="A steelyard weighs heavy loads.", voice="joe")
+    spoken = SpeechSynthesizer.call(model="local/piper-joe", text=SAID, voice="joe")
     assert spoken.status_code == 200, spoken
     assert spoken.output.finish_reason == "stop"
     url = spoken.output.audio["url"]
     with urllib.request.urlopen(url, timeout=20) as answer, av.open(io.BytesIO(answer.read())) as file:
         assert file.streams.audio[0].codec_context.name == "pcm_s16le"
-    again = HttpSpeechSynthesizer.call(
-        model="local/piper-joe", text="A small counterweight holds a heavy load.", voice="joe", audio_format="mp3"
-    )
+    again = HttpSpeechSynthesizer.call(model="local/piper-joe", text=SAID, voice="joe", audio_format="mp3")
     assert again.status_code == 200, again.message
     assert again.audio_url.split("?")[0].endswith(".mp3")
     heard = Transcription.call(model="local/whisper-base", file_urls=[url, again.audio_url], language_hints=["en"])
@@ -203,9 +205,9 @@ def test_speech_and_its_text(tmp_path: Path) -> None:
     for one in heard.output["results"]:
         with urllib.request.urlopen(one["transcription_url"], timeout=20) as answer:
             texts.append(json.load(answer)["transcripts"][0]["text"].lower())
-    # the voice never says it twice in the same way
-    assert "heavy" in texts[0]
-    assert "heavy" in texts[1]
+    for text in texts:
+        assert "good morning" in text
+        assert "weather is very nice today" in text
     one = QwenTranscription.call(model="local/whisper-base", file_url=url)
     assert one.output.task_status == "SUCCEEDED", one
     assert one.output["result"]["transcription_url"]
@@ -213,10 +215,8 @@ def test_speech_and_its_text(tmp_path: Path) -> None:
 
 def test_a_local_recording(tmp_path: Path) -> None:
     """The SDK uploads it, and names it by an `oss://` address."""
-    spoken = SpeechSynthesizer.call(
-        model="local/piper-joe", text="The quick brown fox jumps over the lazy dog.", voice="joe"
-    )
-    path = tmp_path / "fox.wav"
+    spoken = SpeechSynthesizer.call(model="local/piper-joe", text=SAID, voice="joe")
+    path = tmp_path / "said.wav"
     with urllib.request.urlopen(spoken.output.audio["url"], timeout=20) as answer:
         path.write_bytes(answer.read())
     file_id = Files.upload(file_path=str(path), purpose="inference").output["uploaded_files"][0]["file_id"]
