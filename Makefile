@@ -29,7 +29,7 @@ $(BIN)/uv:
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv>=0.13,<0.14"
 
 define install
-	@test -x $(BIN)/uv || $(MAKE) --no-print-directory $(BIN)/uv
+	+@test -x $(BIN)/uv || $(MAKE) --no-print-directory $(BIN)/uv
 	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r $(1) \
 	  || $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(1)
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .

@@ -107,7 +107,7 @@ class Supervisor:
         self._fork_server = ForkServer()
         self._forks = can_fork()
         self._children: list[Child] = []
-        #: Replaced gateways that still have calls.
+        #: Replaced gateways and app hosts that still have calls.
         self._draining: list[Process] = []
         self._drain_tasks: set[asyncio.Task[int]] = set()
         self._stop = asyncio.Event()
@@ -303,20 +303,21 @@ class Supervisor:
         old, watcher = child.process, child.watcher
         if watcher is not None:
             watcher.cancel()
-        if child.role in ("face", "worker", "monitor") and old is not None:
+        drains = child.role in ("gateway", "apps")
+        if drains and old is not None:
+            self._note_leaving(old)
+        elif old is not None:
             # a named socket or a store has one owner, a worker gives back what it has: the successor must come after
             await _terminate(old, STOP_TIMEOUT_S)
         await self._respawn(child)
         child.watcher = asyncio.create_task(self._watch(child))
-        if child.role == "apps" and old is not None:
-            await self._wait_listening(child)
-            self._let_drain(old)
         if child.role == "face":
             # gateways wait for it: it has the processors to itself until it is back
             await self._wait_face()
-        if child.role == "gateway" and old is not None:
+        if drains and old is not None:
             await self._wait_listening(child)
-            self._let_drain(old)
+            with contextlib.suppress(ProcessLookupError):
+                old.send_signal(signal.SIGUSR1)
 
     async def _wait_face(self) -> None:
         """Returns when the face answers, or has had time enough to."""
@@ -339,10 +340,8 @@ class Supervisor:
                 return
             await asyncio.sleep(0.02)
 
-    def _let_drain(self, process: Process) -> None:
-        """A replaced gateway ends when its last call has."""
-        with contextlib.suppress(ProcessLookupError):
-            process.send_signal(signal.SIGUSR1)
+    def _note_leaving(self, process: Process) -> None:
+        """A replaced process ends when its last call has, or with the supervisor."""
         self._draining.append(process)
         task = asyncio.create_task(process.wait())
         self._drain_tasks.add(task)
@@ -356,6 +355,10 @@ class Supervisor:
     # stopping
 
     async def _stop_all(self) -> None:
+        # a reload would go on starting successors
+        for task in self._reloads:
+            task.cancel()
+        await asyncio.gather(*self._reloads, return_exceptions=True)
         children = self._children
         # gateways first: the face still takes their last receipts
         for group in (("gateway",), ("engine", "vectors", "worker", "monitor", "apps", "face")):

@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 import httpx
+import pytest
 
 from installation import Installation, Served, Vendor, vendor_config
 
@@ -132,3 +133,17 @@ async def test_hurried_reloads_leave_one_process_of_each(make_installation: Any,
         await asyncio.sleep(0.1)
     await asyncio.sleep(1.0)
     assert sorted(installation.children().values()) == before
+
+
+@pytest.mark.parametrize("pause_s", [0.0, 0.2, 0.5])
+async def test_a_stop_in_the_midst_of_a_reload(make_installation: Any, vendor: Vendor, pause_s: float) -> None:
+    """It ends cleanly and soon, and nothing is started behind its back."""
+    installation: Installation = make_installation(vendor_config(vendor), workers=2)
+    installation.start()
+    assert installation.process is not None
+    os.kill(installation.process.pid, signal.SIGHUP)
+    await asyncio.sleep(pause_s)
+    installation.process.terminate()
+    assert await asyncio.to_thread(installation.process.wait, 15) == 0
+    assert not installation.children()
+    assert "Traceback" not in installation.log_text()
