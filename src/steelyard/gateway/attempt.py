@@ -12,7 +12,7 @@ from steelyard.dialects.dialect import Wire
 from steelyard.gateway.exchange import Headers
 from steelyard.gateway.health import TargetHealth
 from steelyard.policy.retry import may_go_elsewhere
-from steelyard.upstream.pool import Broken, Connection, Flight, OriginPool, PoolError, TimedOut, nobody
+from steelyard.upstream.pool import Connection, CutOff, Flight, OriginPool, PoolError, TimedOut, nobody
 from steelyard.upstream.providers.kind import Forward
 
 
@@ -113,7 +113,7 @@ class Attempt(Flight):
         It shows within a round trip. What breaks later was being worked on, and an engine host keeps connections longer
         than the pool does.
         """
-        if not self.is_reused or type(error) is not Broken or self.answer.status:
+        if not self.is_reused or not isinstance(error, CutOff) or self.answer.status:
             return False
         return not self.route.target.is_local and self.sent_at + STALE_S > asyncio.get_running_loop().time()
 

@@ -26,7 +26,7 @@ from steelyard.gateway.ports import Claim, StoredAnswer
 from steelyard.policy.contents import ContentsAsk, Supplied
 from steelyard.policy.limits import LeaseReply, Wish
 from steelyard.policy.orders import Answered, Identified, Order, ShownTask, Submitted
-from steelyard.upstream.pool import Answer, ConnectError, Origin, Pool, PoolError, TimedOut
+from steelyard.upstream.pool import Answer, ConnectError, CutOff, Origin, Pool, PoolError, TimedOut
 
 log = logging.getLogger("steelyard.gateway")
 
@@ -45,6 +45,7 @@ MONITOR_S = 130.0
 APPS_S = 630.0
 #: The monitor and the app host start when calls are answered already.
 LATER_BACK_S = 10.0
+_READING = frozenset({"GET", "HEAD"})
 #: Hop-by-hop and authentication headers stay here.
 _DROPPED = frozenset(
     {b"host", b"connection", b"keep-alive", b"transfer-encoding", b"te", b"upgrade", b"content-length", b"authorization",
@@ -110,15 +111,23 @@ class FaceLink:
     async def _fetch(
         self, origin: Origin, method: str, path: str, body: bytes, headers: dict[str, str], timeout_s: float = 30.0
     ) -> Answer:
-        """One call; while a process is being replaced, nobody listens for about a second, and that is waited for."""
+        """One call; while a process is being replaced, nobody listens for about a second, and that is waited for.
+
+        What only reads and was cut off by the process's end is asked again once: what ended it may have been this question.
+        """
         give_up_at = monotonic() + (FACE_BACK_S if origin is self._origin else LATER_BACK_S)
+        may_repeat = method in _READING
         while True:
             try:
                 return await self._pool.fetch(origin, method, path, body, headers, timeout_s=timeout_s)
             except ConnectError:
                 if monotonic() > give_up_at:
                     raise
-                await asyncio.sleep(RETRY_S / 2)
+            except CutOff:
+                if not may_repeat:
+                    raise
+                may_repeat = False
+            await asyncio.sleep(RETRY_S / 2)
 
     async def find_grant(self, digest: str) -> Grant | None:
         """See `ports.Grants`."""

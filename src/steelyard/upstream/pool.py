@@ -51,6 +51,10 @@ class Broken(PoolError):
     """The connection broke, or what came was no HTTP."""
 
 
+class CutOff(Broken):
+    """The other side ended the connection before its answer was whole."""
+
+
 @dataclass(frozen=True, slots=True)
 class Origin:
     """Where connections lead, and the path prefix below it."""
@@ -195,7 +199,7 @@ class Connection(asyncio.Protocol):
         """asyncio: gone."""
         self.is_closed = True
         self._pool.forget(self)
-        self._fail(Broken(f"connection lost: {exc or 'closed by the upstream'}", is_sent=True))
+        self._fail(CutOff(f"connection lost: {exc or 'closed by the upstream'}", is_sent=True))
 
     # parser callbacks
 
