@@ -66,6 +66,41 @@ def test_disable_and_enable(served: Served) -> None:
     until(served, made["key"], 200)
 
 
+def test_what_ends_for_a_key_ends_on_a_connection_that_goes_on(served: Served) -> None:
+    """The same request, byte for byte, on one kept-alive connection: each change is met by the next call, and so is its undoing."""
+    cli = served.installation.cli
+    cli("workspaces", "create", "kept")
+    cli("activate", "--workspace", "kept")
+    made = served.installation.create_key("--workspace", "kept", name="kept")
+    with httpx.Client(headers=served.headers(made["key"])) as client:
+
+        def status() -> int:
+            return client.post(
+                served.origin + "/v1/chat/completions", json={"model": "fake", "messages": HI}
+            ).status_code
+
+        def comes(expected: int) -> None:
+            give_up_at = time.monotonic() + 2
+            while status() != expected:
+                assert time.monotonic() < give_up_at, f"still not {expected}"
+                time.sleep(0.02)
+
+        assert [status() for _ in range(5)] == [200] * 5
+        for change, refusal, undoing in (
+            (["workspaces", "models", "kept", "priced"], 403, ["workspaces", "models", "kept"]),
+            (["keys", "disable", made["id"]], 401, ["keys", "enable", made["id"]]),
+            (["keys", "limit", made["id"], "--rpm", "1"], 429, ["keys", "limit", made["id"]]),
+            (["keys", "delete", made["id"]], 401, None),
+        ):
+            cli(*change)
+            comes(refusal)
+            if undoing is not None:
+                cli(*undoing)
+                comes(200)
+        # one connection was enough for all of it
+        assert len(client._transport._pool.connections) == 1  # type: ignore[attr-defined]
+
+
 def test_rotate_with_grace(served: Served) -> None:
     """The successor works at once, the old key until its grace ends."""
     made = served.installation.create_key("--models", "fake", name="rotated")

@@ -14,7 +14,8 @@ from steelyard.canon.answer import Piece
 from steelyard.canon.usage import Usage
 from steelyard.dialects import openai_errors
 from steelyard.dialects.openai_pieces import PieceReader
-from steelyard.gateway.core import FAULT_HEADER, PARENT_HEADER
+from steelyard.gateway.core import FAULT_HEADER
+from steelyard.gateway.standing import PARENT_HEADER
 from steelyard.tasks.caller import Caller, Rights
 from steelyard.tasks.job import Failed
 from steelyard.upstream.hearing import Hearing, hear

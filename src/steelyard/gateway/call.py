@@ -22,8 +22,6 @@ from steelyard.policy.limits import BUDGET, FREE, LeaseReply, refuse
 from steelyard.policy.meter import CallSeries, Meter
 from steelyard.policy.pricing import cap_within, discounted_micros, hold_for
 
-MAX_CLIENT_ID_CHARS = 200
-
 
 class Call:
     """A call that holds tokens and money until `settle`."""

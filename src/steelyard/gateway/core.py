@@ -21,7 +21,7 @@ from steelyard.dialects.dialect import Dialect, Operation, TaskOperation
 from steelyard.gateway.admission import Admission
 from steelyard.gateway.allowance import Allowance, Allowances
 from steelyard.gateway.answer_cache import AnswerCache, Slot, discounted, replayed, slot_of
-from steelyard.gateway.call import ABANDONED, COMPLETED, FAILED, MAX_CLIENT_ID_CHARS, Call
+from steelyard.gateway.call import ABANDONED, COMPLETED, FAILED, Call
 from steelyard.gateway.checking import Checker
 from steelyard.gateway.contents import Contents
 from steelyard.gateway.errands import Errands
@@ -32,11 +32,13 @@ from steelyard.gateway.idempotency import Once, once_of, wants_no_replay
 from steelyard.gateway.inspection import HEADER as INSPECTION_HEADER
 from steelyard.gateway.inspection import Inspection, Inspectors, stages_of, texts_of_request
 from steelyard.gateway.keeping import is_kept, keep_call
+from steelyard.gateway.known_head import Fields
 from steelyard.gateway.passages import CitingExchange, Passages
 from steelyard.gateway.ports import Audit, KeptCalls, Replay, Responses, Sink
 from steelyard.gateway.recording import RecordingExchange
 from steelyard.gateway.relay import Relay
 from steelyard.gateway.responses import KeepingExchange, find_context
+from steelyard.gateway.standing import Standing, check_content_type
 from steelyard.gateway.tasks import Counter, order_of
 from steelyard.policy.access import check_model
 from steelyard.policy.meter import UNKNOWN, Meter
@@ -47,9 +49,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("steelyard.gateway")
 
-MAX_TIMEOUT_S = 86_400
-#: Of a call that is part of another: which one, and on the way back the slug of what went wrong.
-PARENT_HEADER, FAULT_HEADER = b"x-steelyard-parent", b"x-steelyard-fault"
+#: Of a call that is part of another, on the way back: the slug of what went wrong.
+FAULT_HEADER = b"x-steelyard-fault"
 
 
 @dataclass(slots=True)
@@ -164,11 +165,8 @@ class Core:
         if dialect.diverts is not None:
             dialect = dialect.diverts(exchange.body, headers, self._operations_of) or dialect
             call.operation = dialect.operation
-        self.admission.check(grant, dialect.operation, headers, exchange.client, exchange.path)
-        if not grant.is_task:
-            # what a task or another call asks comes from here, wherever its caller is
-            self._networks.saw(grant.key_id, grant.workspace, self.admission.client_of(headers, exchange.client))
-        _check_content_type(headers, takes_forms=dialect.takes_forms)
+        standing = self._stand(grant, exchange, dialect)
+        workspace = standing.workspace
         body = exchange.body if call.body is None else call.body
         if (
             dialect.takes_links
@@ -182,20 +180,22 @@ class Core:
             request = msgspec.structs.replace(request, found=call.found)
         if call.context is not None and dialect.with_context is not None:
             request = dialect.with_context(request, call.context)
-        workspace = self.admission.snapshot.workspaces[grant.workspace]
-        inspector = self._inspectors.find(workspace)
-        if inspector is not None:
-            request = self._inspect(call, grant, request, dialect, inspector, headers.get(INSPECTION_HEADER))
-        if grant.models or workspace.models:
+        if standing.inspector is not None:
+            request = self._inspect(call, grant, request, dialect, standing.inspector, headers.get(INSPECTION_HEADER))
+        if standing.has_models:
             check_model(grant, workspace, request.model)
-        errand = self._errands.find(call.request_id, grant, workspace, request, headers)
+        errand = None
+        if standing.has_tools or request.servers or request.model.startswith(APP_PREFIX):
+            errand = self._errands.find(call.request_id, grant, workspace, request, headers)
         if errand is None:
             model, targets = resolve(self.admission.snapshot.models, request, self._relay.wires.codec_of)
         else:
             request = msgspec.structs.replace(request, errand=errand)
             model, targets = self._made_of_calls(request)
         self._sink.check()
-        _note_headers(call, grant, headers)
+        call.client_request_id, call.parent = standing.client_request_id, standing.parent
+        if standing.timeout_s is not None:
+            call.give_up_at = monotonic() + standing.timeout_s
         call.prepare(grant, request, model, targets)
         allowance = self._allowances.find(grant, workspace, call.started_us)
         if allowance is None:
@@ -207,6 +207,33 @@ class Core:
                 return
             call.reserve(allowance, wants)
         self._go(call, grant, exchange, dialect)
+
+    def _stand(self, grant: Grant, exchange: Exchange, dialect: Operation) -> Standing:
+        """The call is admitted; what was decided of the head that came before on its connection is not decided again.
+
+        Raises:
+            Fault: the key may not do this, or not from here, or the head asks for what is not to be had.
+        """
+        headers = exchange.headers
+        known = headers.standing if type(headers) is Fields else None
+        if (
+            known is not None
+            and known.grant is grant
+            and known.dialect is dialect
+            and known.workspace is self.admission.snapshot.workspaces.get(grant.workspace)
+        ):
+            self.admission.check_fresh()
+            return known
+        self.admission.check(grant, dialect.operation, headers, exchange.client, exchange.path)
+        if not grant.is_task:
+            # what a task or another call asks comes from here, wherever its caller is
+            self._networks.saw(grant.key_id, grant.workspace, self.admission.client_of(headers, exchange.client))
+        check_content_type(headers, takes_forms=dialect.takes_forms)
+        workspace = self.admission.snapshot.workspaces[grant.workspace]
+        standing = Standing(grant, workspace, dialect, headers, self._inspectors.find(workspace))
+        if type(headers) is Fields and standing.is_lasting:
+            headers.standing = standing
+        return standing
 
     def apps_of(self, grant: Grant) -> dict[str, Model]:
         """The published apps of a workspace, as models."""
@@ -471,38 +498,3 @@ class Core:
             call.settle(None, status=failure.status, failure=failure, outcome=outcome)
         except Fault as problem:
             log.error("a record could not be kept: %s", problem, extra={"request_id": call.request_id})
-
-
-def _note_headers(call: Call, grant: Grant, headers: dict[bytes, bytes]) -> None:
-    """What a call says of itself beside its body."""
-    if grant.is_inner:
-        call.parent = headers.get(PARENT_HEADER, b"").decode("latin-1")[:MAX_CLIENT_ID_CHARS] or None
-    client_id = headers.get(b"x-request-id")
-    if client_id is not None:
-        call.client_request_id = client_id.decode("latin-1")[:MAX_CLIENT_ID_CHARS]
-    timeout = headers.get(b"x-steelyard-timeout")
-    if timeout is not None:
-        call.give_up_at = monotonic() + _seconds(timeout)
-
-
-def _seconds(value: bytes) -> float:
-    """The caller's deadline from `X-Steelyard-Timeout`."""
-    try:
-        seconds = float(value)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < MAX_TIMEOUT_S:
-        raise fault(
-            "parameter_invalid", detail=f"X-Steelyard-Timeout takes seconds, above 0 and below {MAX_TIMEOUT_S}."
-        )
-    return seconds
-
-
-def _check_content_type(headers: dict[bytes, bytes], *, takes_forms: bool) -> None:
-    kind = headers.get(b"content-type")
-    if kind is not None and kind != b"application/json" and kind.split(b";")[0].strip():
-        base = kind.split(b";")[0].strip().lower()
-        if takes_forms and base == b"multipart/form-data":
-            return
-        if base != b"application/json" and not base.endswith(b"+json"):
-            raise fault("unsupported_file_format", accepted="application/json")

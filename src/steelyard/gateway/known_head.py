@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from typing import TYPE_CHECKING
 
 from steelyard.base.head_pattern import HeadPattern
 from steelyard.dialects.dialect import Operation
+
+if TYPE_CHECKING:
+    from steelyard.gateway.standing import Standing
 
 #: What each request must have looked at anew.
 _UNIQUE = (b"expect", b"transfer-encoding", b"upgrade", b"connection")
@@ -15,10 +19,15 @@ _KEEP_ALIVE = b"keep-alive"
 class Fields(dict[bytes, bytes]):
     """The header fields of a known head, lower-case names, but for the length. They never change."""
 
-    __slots__ = ("bearer_digest",)
+    __slots__ = ("bearer_digest", "standing")
 
-    #: Of the credential; None where it is no bearer's.
-    bearer_digest: str | None
+    def __init__(self, fields: dict[bytes, bytes]) -> None:
+        super().__init__(fields)
+        self.pop(b"content-length", None)
+        #: Of the credential; None where it is no bearer's.
+        self.bearer_digest = bearer_digest_of(fields)
+        #: What was decided of the last call with this head; None as long as there was none.
+        self.standing: Standing | None = None
 
 
 def bearer_digest_of(fields: dict[bytes, bytes]) -> str | None:
@@ -40,9 +49,7 @@ class KnownHead:
         self.pattern = pattern
         self.dialect = dialect
         self.path = path
-        known = self.fields = Fields(fields)
-        known.pop(b"content-length", None)
-        known.bearer_digest = bearer_digest_of(fields)
+        self.fields = Fields(fields)
 
     def __repr__(self) -> str:
         return f"<KnownHead of {self.path}>"

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from steelyard.base.clock import monotonic
+from steelyard.base.errors import Fault
 from steelyard.base.metrics import Registry
 from steelyard.base.secrets import digest
 from steelyard.base.tokens import Signer
@@ -23,7 +25,7 @@ from steelyard.dialects.crossing import Wires
 from steelyard.dialects.dialect import Dialect
 from steelyard.dialects.links import OwnLinks
 from steelyard.dialects.table import DIALECTS
-from steelyard.gateway.admission import Admission
+from steelyard.gateway.admission import STALE_S, Admission
 from steelyard.gateway.allowance import Allowances
 from steelyard.gateway.answer_cache import AnswerCache
 from steelyard.gateway.checking import Checker
@@ -31,8 +33,10 @@ from steelyard.gateway.contents import Contents
 from steelyard.gateway.core import Core
 from steelyard.gateway.errands import Errands
 from steelyard.gateway.exchange import Headers
+from steelyard.gateway.known_head import Fields
 from steelyard.gateway.passages import Passages
 from steelyard.gateway.relay import Relay
+from steelyard.gateway.standing import Standing
 from steelyard.policy.meter import Meter
 from steelyard.upstream.pool import Pool
 from upstream.server import FakeVendor
@@ -50,7 +54,7 @@ class Exchange:
     is_posted = False
 
     def __init__(self, body: dict[str, Any]) -> None:
-        self.headers = {b"authorization": b"Bearer " + KEY.encode()}
+        self.headers: dict[bytes, bytes] = {b"authorization": b"Bearer " + KEY.encode()}
         self.body = json.dumps(body).encode()
         self.on_disconnect: Callable[[], None] | None = None
         self.on_pressure: Callable[[bool], None] | None = None
@@ -142,6 +146,44 @@ def make_core(pool: Pool, sink: Sink, port: int, inspection: InspectionPolicy = 
         Errands(Path("apps.sock")),
         max_body_bytes=10**6,
     )  # type: ignore[arg-type]
+
+
+async def test_what_was_decided_of_a_head_lasts_as_long_as_what_it_hangs_on() -> None:
+    """A known head's call is admitted again where its grant, its workspace or the operation is another; a grant that ends is never kept."""
+    async with Pool() as pool:
+        core = make_core(pool, Sink(), 1)
+        admission = core.admission
+        headers = Fields({b"authorization": b"Bearer " + KEY.encode(), b"x-steelyard-timeout": b"7"})
+        exchange = Exchange({})
+        exchange.headers = headers
+        chat, messages = openai_chat.DIALECT, anthropic_messages.DIALECT
+        grant = admission.find_cached(headers)
+        assert grant is not None
+
+        def stand(grant: Grant = grant, dialect: Dialect = chat) -> Standing:
+            return core._stand(grant, exchange, dialect)
+
+        first = stand()
+        assert (first.timeout_s, first.has_models, stand()) == (7.0, False, first)
+        assert stand(dialect=messages) is not first
+        assert stand(replace(grant, models=("m",))).has_models
+        with pytest.raises(Fault, match="disabled"):
+            stand(replace(grant, is_disabled=True))
+        for passing in (replace(grant, expires_us=2**60), replace(grant, token_id="t")):
+            assert stand(passing) is not stand(passing)
+        known = stand()
+        admission.fresh_at -= STALE_S + 1
+        with pytest.raises(Fault):
+            stand()
+        admission.hear()
+        assert stand() is known
+        workspace = admission.snapshot.workspaces["w"]
+        for changed in (replace(workspace, models=("other",)), replace(workspace, is_activated=True)):
+            admission.snapshot = replace(admission.snapshot, workspaces={"w": changed})
+            assert stand().workspace is changed
+        admission.snapshot = replace(admission.snapshot, workspaces={})
+        with pytest.raises(Fault, match="activate"):
+            stand()
 
 
 @pytest.mark.parametrize("inspection", [NO_INSPECTION, INSPECTED], ids=["not inspected", "inspected"])
