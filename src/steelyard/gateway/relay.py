@@ -21,7 +21,7 @@ from steelyard.gateway.health import TargetHealth
 from steelyard.gateway.journey import Conclude, Journey, Stream, Whole
 from steelyard.policy.meter import Meter
 from steelyard.policy.retry import backoff_s, may_go_elsewhere, may_repeat
-from steelyard.policy.routing import choose
+from steelyard.policy.routing import Candidates, choose
 from steelyard.upstream.pool import ConnectError, Connection, Pool, parse_origin
 from steelyard.upstream.providers.kind import Forward, request_head
 from steelyard.upstream.providers.kinds import BY_API
@@ -36,6 +36,16 @@ MAX_RETRY_AFTER_S = 60.0
 _random = random.random
 
 
+class Routes(Candidates[Route]):
+    """The routes to the targets of a call, which are kept with them, so that the id by which they are found stays theirs."""
+
+    __slots__ = ("targets",)
+
+    def __init__(self, targets: tuple[Target, ...], routes: Sequence[Route]) -> None:
+        super().__init__(routes)
+        self.targets = targets
+
+
 class Relay:
     """Carries calls to targets over one pool."""
 
@@ -44,8 +54,8 @@ class Relay:
         self._pool = pool
         self._meter = meter
         self._routes: dict[tuple[int, int, bool], Route] = {}
-        #: All routes of a model, by its targets; they are kept with them, so that the id stays theirs.
-        self._routes_by_model: dict[tuple[int, int, bool], tuple[Sequence[Target], tuple[Route, ...]]] = {}
+        #: All routes of a model, by its targets.
+        self._routes_by_model: dict[tuple[int, int, bool], Routes] = {}
         #: By what a target is, since its object is new with every snapshot.
         self._health: dict[tuple[str, str, str], TargetHealth] = {}
         self._loop = asyncio.get_running_loop()
@@ -57,19 +67,19 @@ class Relay:
 
     # routes
 
-    def _routes_of(self, call: Call, dialect: Dialect) -> tuple[Route, ...]:
+    def _routes_of(self, call: Call, dialect: Dialect) -> Routes:
         """The routes to those that may answer a call."""
         targets = call.targets
         key = (id(targets), id(dialect), call.request.is_stream)
         found = self._routes_by_model.get(key)
-        if found is not None and found[0] is targets:
-            return found[1]
-        routes = tuple(self._route(call, target, dialect) for target in targets)
+        if found is not None and found.targets is targets:
+            return found
+        routes = Routes(targets, [self._route(call, target, dialect) for target in targets])
         # what is chosen call by call is not kept: fewer targets than the model has, or a wire that hangs on the call
         if targets is call.model.targets and all(target.api == dialect.api for target in targets):
             if len(self._routes_by_model) >= MAX_ROUTES:
                 self._routes_by_model.clear()
-            self._routes_by_model[key] = (targets, routes)
+            self._routes_by_model[key] = routes
         return routes
 
     def _route(self, call: Call, target: Target, dialect: Dialect) -> Route:
@@ -117,20 +127,20 @@ class Relay:
         routes = self._routes_of(call, dialect)
         route = self._pick(call, routes)
         if route is None:
-            raise self._unavailable(routes)
+            raise self._unavailable(routes.all)
         journey = (Stream if call.request.is_stream else Whole)(self, call, exchange, dialect, conclude)
         exchange.on_disconnect = journey.on_gone
-        if call.model.hedge_after_s is not None and len(routes) > 1:
+        if call.model.hedge_after_s is not None and len(routes.all) > 1:
             journey.timers.append(self._loop.call_later(call.model.hedge_after_s, self._hedge, journey))
         self._send(journey, route)
 
     @staticmethod
-    def _pick(call: Call, routes: Sequence[Route]) -> Route | None:
-        chosen = choose(call.model, routes, _random)
-        if chosen is not None or not routes:
+    def _pick(call: Call, routes: Routes) -> Route | None:
+        chosen = routes.choose(call.model, _random)
+        if chosen is not None:
             return chosen
         # all are aside: one that is only throttled is better than none
-        soonest = min(routes, key=lambda route: route.health.wait_s())
+        soonest = min(routes.all, key=lambda route: route.health.wait_s())
         return soonest if soonest.health.is_throttled and not soonest.health.is_full else None
 
     @staticmethod
@@ -219,7 +229,7 @@ class Relay:
             return True
         if call.attempts >= call.model.max_attempts or not may_go_elsewhere(failure) or self.now() >= call.give_up_at:
             return False
-        untried = [one for one in self._routes_of(call, journey.dialect) if not call.has_tried(one.target)]
+        untried = [one for one in self._routes_of(call, journey.dialect).all if not call.has_tried(one.target)]
         chosen = choose(call.model, untried, _random)
         if chosen is not None:
             self._send(journey, chosen)
@@ -247,7 +257,7 @@ class Relay:
         if journey.is_over or has_begun or not journey.running or call.attempts >= call.model.max_attempts:
             return
         asked = {id(one.route.target) for one in journey.running}
-        routes = self._routes_of(call, journey.dialect)
+        routes = self._routes_of(call, journey.dialect).all
         others = [one for one in routes if id(one.target) not in asked and not call.has_tried(one.target)]
         chosen = choose(call.model, others, _random)
         if chosen is not None:

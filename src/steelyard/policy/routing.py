@@ -1,7 +1,7 @@
 """From a model's name to the targets that can answer, and which of them is asked next. Values in, values out."""
 
 from collections.abc import Callable, Sequence
-from typing import Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from steelyard.base.errors import Fault, fault
 from steelyard.canon.model import CAREFUL, FASTEST, REFUSE, Model, Target
@@ -144,17 +144,46 @@ def choose(model: Model, candidates: Sequence[_C], random: Callable[[], float]) 
                 group.append(one)
     if len(group) <= 1:
         return group[0] if group else None
-    first = _draw(group, random)
+    first = _draw(group, _weight(group), random)
     if model.strategy != FASTEST:
         return first
-    second = _draw([one for one in group if one is not first], random)
+    others = [one for one in group if one is not first]
+    second = _draw(others, _weight(others), random)
     return second if second.health.score < first.health.score else first
 
 
-def _draw(group: list[_C], random: Callable[[], float]) -> _C:
-    total = 0
-    for one in group:
-        total += one.target.weight
+class Candidates(Generic[_C]):
+    """Those who may be asked for every call of a model, looked at once."""
+
+    __slots__ = ("_preferred", "_weight", "all")
+
+    def __init__(self, candidates: Sequence[_C]) -> None:
+        self.all = candidates
+        best = min(one.target.priority for one in candidates)
+        self._preferred = [one for one in candidates if one.target.priority == best]
+        self._weight = _weight(self._preferred)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {[one.target.label for one in self.all]}>"
+
+    def choose(self, model: Model, random: Callable[[], float]) -> _C | None:
+        """See the function `choose`, of whose answers this has the same share.
+
+        Mostly the first to be drawn is there; only where it is not are the others looked at, which get what they would have had.
+        """
+        if model.strategy != FASTEST:
+            preferred = self._preferred
+            drawn = preferred[0] if len(preferred) == 1 else _draw(preferred, self._weight, random)
+            if drawn.health.is_available:
+                return drawn
+        return choose(model, self.all, random)
+
+
+def _weight(group: Sequence[Candidate]) -> int:
+    return sum(one.target.weight for one in group)
+
+
+def _draw(group: list[_C], total: int, random: Callable[[], float]) -> _C:
     mark = random() * total
     for one in group:
         mark -= one.target.weight

@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from steelyard.base.errors import RelayedFault, fault
 from steelyard.canon.model import FASTEST, Model, Target
 from steelyard.policy.retry import backoff_s, may_go_elsewhere, may_repeat
-from steelyard.policy.routing import choose
+from steelyard.policy.routing import Candidates, choose
 
 
 @pytest.mark.parametrize(
@@ -62,7 +63,19 @@ def target(name: str, **fields: object) -> Target:
     return Target(provider=name, model="m", base_url="http://x", **fields)  # type: ignore[arg-type]
 
 
-def test_priority_then_weight() -> None:
+Way = Callable[[Model, list[Candidate], Callable[[], float]], Candidate | None]
+
+
+def choose_sorted(model: Model, candidates: list[Candidate], numbers: Callable[[], float]) -> Candidate | None:
+    """By candidates that are looked at once."""
+    return Candidates(candidates).choose(model, numbers)
+
+
+ways = pytest.mark.parametrize("choose", [choose, choose_sorted])
+
+
+@ways
+def test_priority_then_weight(choose: Way) -> None:
     """The best priority with somebody available takes all; within it weights share."""
     targets = (target("a", weight=3), target("b"), target("c", priority=1, weight=1000))
     model = Model(name="m", targets=targets)
@@ -77,13 +90,30 @@ def test_priority_then_weight() -> None:
     shares = draw()
     assert shares["c"] == 0
     assert 700 < shares["a"] < 800
-    state["a"].is_available = state["b"].is_available = False
+    state["a"].is_available = False
+    assert draw() == {"b": 1000}
+    state["b"].is_available = False
     assert draw() == {"c": 1000}
     state["c"].is_available = False
     assert draw() == {"-": 1000}
 
 
-def test_fastest_prefers_the_better_of_two() -> None:
+@ways
+def test_a_missing_one_s_share_is_shared_by_weight(choose: Way) -> None:
+    """Of three, one is away: the others are asked by their weights."""
+    targets = (target("a", weight=6), target("b", weight=3), target("c", weight=1))
+    away = {"a": Health(), "b": Health(), "c": Health()}
+    away["a"].is_available = False
+    candidates = [Candidate(one, away[one.provider]) for one in targets]
+    numbers = random.Random(2).random
+    chosen = (choose(Model(name="m", targets=targets), candidates, numbers) for _ in range(1000))
+    shares = Counter(one.target.provider if one else "-" for one in chosen)
+    assert set(shares) == {"b", "c"}
+    assert 710 < shares["b"] < 790
+
+
+@ways
+def test_fastest_prefers_the_better_of_two(choose: Way) -> None:
     """Of three, the slowest is never the better of two."""
     targets = (target("quick"), target("middling"), target("slow"))
     model = Model(name="m", targets=targets, strategy=FASTEST)
