@@ -31,9 +31,9 @@ from steelyard.policy.limits import (
     REQUESTS,
     LeaseReply,
     Line,
+    RateHead,
     Wish,
     lines_for,
-    rate_headers,
     refuse,
 )
 from steelyard.policy.pricing import hold_for
@@ -133,8 +133,8 @@ class Purse:
         return self.free < 0 and self.line.kind == RATE
 
 
-def _room_of(purse: Purse) -> int:
-    return purse.room
+def _room_of(shown: tuple[Purse, RateHead]) -> int:
+    return shown[0].room
 
 
 class Allowance:
@@ -146,20 +146,22 @@ class Allowance:
         self.grant = grant
         self.workspace = workspace
         self.purses = purses
-        rates: dict[str, list[Purse]] = {}
+        rates: dict[str, list[tuple[Purse, RateHead]]] = {}
         for purse in purses:
             if purse.line.kind == RATE:
-                rates.setdefault(purse.line.unit, []).append(purse)
-        self.rates = tuple(rates.items())
+                shown = purse, RateHead(purse.line.unit, purse.line.limit)
+                rates.setdefault(purse.line.unit, []).append(shown)
+        #: Of each kind of rate the purses, and how they are shown.
+        self.rates = tuple(rates.values())
         self.budgets = tuple(purse.line.account for purse in purses if purse.line.kind == BUDGET)
         self.ends_us = min((one.line.ends_us for one in purses if one.line.ends_us is not None), default=2**62)
 
     def rate_headers(self) -> list[tuple[bytes, bytes]]:
         """`x-ratelimit-…` of an answer: of each kind of rate the one with the least room, as far as this process knows."""
         headers: list[tuple[bytes, bytes]] = []
-        for unit, purses in self.rates:
-            purse = purses[0] if len(purses) == 1 else min(purses, key=_room_of)
-            headers += rate_headers(unit, purse.line.limit, purse.room)
+        for rate in self.rates:
+            purse, head = rate[0] if len(rate) == 1 else min(rate, key=_room_of)
+            headers += head.of(purse.free + purse.left)
         return headers
 
     def wants(self, request: ModelRequest, targets: tuple[Target, ...], hold: tuple[int, int]) -> list[int]:
@@ -239,18 +241,17 @@ class Allowances:
     @staticmethod
     def take(allowance: Allowance, wants: list[int]) -> bool:
         """Takes what a call wants of every purse, or nothing and says False."""
-        taken = 0
-        for purse, want in zip(allowance.purses, wants, strict=True):
+        purses = allowance.purses
+        for purse, want in zip(purses, wants, strict=True):
             if purse.free < want:
                 break
             purse.free -= want
             purse.held += want
             purse.is_used = True
-            taken += 1
         else:
             return True
-        for purse, want in zip(allowance.purses[:taken], wants, strict=False):
-            purse.put_back(want, 0)
+        for taken, want in zip(purses[: purses.index(purse)], wants, strict=False):
+            taken.put_back(want, 0)
         return False
 
     async def acquire(self, allowance: Allowance, wants: list[int], leasts: list[int]) -> list[int]:
@@ -360,14 +361,16 @@ class Allowances:
         """Ends the holds of a call: what it took is spent, the rest is free. Without a receipt nothing was taken."""
         for purse, amount in zip(allowance.purses, taken, strict=True):
             purse.held -= amount
-            if purse.counts_calls:
+            if purse.is_pool:
+                purse.free += amount
+            elif purse.counts_calls:
                 # a call without a record was asked all the same, so it counts in a rate
-                if purse.is_pool or (receipt is None and purse.line.kind != RATE):
+                if receipt is None and purse.line.kind != RATE:
                     purse.free += amount
-                continue
-            purse.free += amount if receipt is None else amount - purse.spent(receipt)
-            if purse.free < 0 and purse.is_in_debt and -purse.free * DEBT_SHARE > purse.line.limit:
-                purse.debts.set()
+            else:
+                free = purse.free = purse.free + amount - (0 if receipt is None else purse.spent(receipt))
+                if free < 0 and purse.is_in_debt and -free * DEBT_SHARE > purse.line.limit:
+                    purse.debts.set()
 
     async def return_unused(self, purse: Purse) -> None:
         """Gives back what is free, or tells of a debt."""

@@ -24,7 +24,7 @@ SEGMENT_BYTES = 4 * 1024 * 1024
 SYNC_S = 0.1
 RETRY_S = 1.0
 
-_encode = msgspec.json.Encoder().encode
+_encode_lines = msgspec.json.Encoder().encode_lines
 
 
 class Journal:
@@ -41,7 +41,7 @@ class Journal:
         self._problem = ""
         self._full: list[int] = []
         #: Records whose answers wait in the outbox, and whether some of them were lost.
-        self._enlisted: list[bytes] = []
+        self._enlisted: list[Receipt] = []
         self._is_lost = False
         self._open_segment()
 
@@ -89,7 +89,7 @@ class Journal:
             Fault: `stores_unavailable`; the record is not kept, so the answer must not be finished.
         """
         try:
-            self._append(_encode(receipt) + b"\n")
+            self._append(_encode_lines((receipt,)))
         except OSError as exc:
             self._fail(exc)
             raise fault("stores_unavailable", detail=f" ({self._problem})") from exc
@@ -100,7 +100,7 @@ class Journal:
 
     def enlist(self, receipt: Receipt) -> None:
         """Appends one record with those of this turn; see `keep_enlisted`."""
-        self._enlisted.append(_encode(receipt))
+        self._enlisted.append(receipt)
 
     def keep_enlisted(self) -> bool:
         """Appends what was enlisted; False where any of it since the last time was lost, so that no answer may be finished."""
@@ -109,12 +109,11 @@ class Journal:
         return not is_lost
 
     def _write_enlisted(self) -> None:
-        lines = self._enlisted
-        if lines:
+        receipts = self._enlisted
+        if receipts:
             self._enlisted = []
-            lines.append(b"")
             try:
-                self._append(b"\n".join(lines))
+                self._append(_encode_lines(receipts))
             except OSError as exc:
                 self._fail(exc)
                 self._is_lost = True

@@ -5,6 +5,7 @@ above and settled exactly; its account carries its period, so a new day is a new
 """
 
 import math
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import msgspec
@@ -209,18 +210,30 @@ def _headers(line: Line, left: int, reset_s: int) -> list[tuple[bytes, bytes]]:
     return [(f"x-ratelimit-{name}-{unit}".encode(), value.encode()) for name, value in pairs.items()]
 
 
-_RATE_NAMES = {
-    unit: tuple(f"x-ratelimit-{name}-{unit}".encode() for name in ("limit", "remaining", "reset"))
-    for unit in (REQUESTS, TOKENS)
-}
-
-
-def rate_headers(unit: str, limit: int, left: int) -> tuple[tuple[bytes, bytes], ...]:
+class RateHead:
     """`x-ratelimit-…` of a rate: what is left of a minute's worth, and when all of it is there again."""
-    first, second, third = _RATE_NAMES[unit]
-    left = min(left, limit)
-    reset_s = -((left - limit) * MINUTE_S // limit) if limit else MINUTE_S
-    return (first, b"%d" % limit), (second, b"%d" % left), (third, b"%ds" % reset_s)
+
+    __slots__ = ("_all", "_first", "_limit", "_second", "_third")
+
+    def __init__(self, unit: str, limit: int) -> None:
+        first, self._second, self._third = (
+            f"x-ratelimit-{name}-{unit}".encode() for name in ("limit", "remaining", "reset")
+        )
+        self._limit = limit
+        self._first = (first, b"%d" % limit)
+        self._all = self._of(limit)
+
+    def __repr__(self) -> str:
+        return f"<RateHead {self._first[0].decode()}: {self._limit}>"
+
+    def of(self, left: int) -> Sequence[tuple[bytes, bytes]]:
+        """The lines; what processes hold for each other may come to more than the limit."""
+        return self._all if left >= self._limit else self._of(max(left, 0))
+
+    def _of(self, left: int) -> Sequence[tuple[bytes, bytes]]:
+        limit = self._limit
+        reset_s = -((left - limit) * MINUTE_S // limit) if limit else MINUTE_S
+        return self._first, (self._second, b"%d" % left), (self._third, b"%ds" % reset_s)
 
 
 def _time(us: int) -> str:

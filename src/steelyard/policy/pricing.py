@@ -53,18 +53,22 @@ def hold_for(
     if targets[0].is_composite:
         return 0, 0
     prompt_tokens = request.prompt_bound_tokens()
+    own_cap = request.output_cap_tokens
     tokens = micros = last_cap = 0
     last_price: Price | None = None
     for target in targets:
-        price, cap = target.price, min(_cap(request, target), max_cap)
+        price, cap = target.price, own_cap or _cap(target)
+        if cap > max_cap:
+            cap = max_cap
         # targets of one model mostly cost the same
         if cap == last_cap and (price is last_price or price == last_price):
             continue
         last_cap, last_price = cap, price
         output_tokens = request.n * cap
-        total = prompt_tokens * _prompt_price(price) + output_tokens * _output_price(price)
         tokens = max(tokens, prompt_tokens + output_tokens)
-        micros = max(micros, -(-total // PRICE_UNIT_TOKENS))
+        if price.input_micros or price.output_micros or price.cached_micros or price.reasoning_micros:
+            total = prompt_tokens * _prompt_price(price) + output_tokens * _output_price(price)
+            micros = max(micros, -(-total // PRICE_UNIT_TOKENS))
     return tokens, micros
 
 
@@ -75,7 +79,7 @@ def cap_within(
     prompt_tokens = request.prompt_bound_tokens()
     caps = []
     for target in targets:
-        cap = _cap(request, target)
+        cap = request.output_cap_tokens or _cap(target)
         if tokens is not None:
             cap = min(cap, (tokens - prompt_tokens) // max(request.n, 1))
         output_price = _output_price(target.price)
@@ -86,10 +90,9 @@ def cap_within(
     return max(min(caps), 1)
 
 
-def _cap(request: ModelRequest, target: Target) -> int:
-    return (
-        request.output_cap_tokens or target.default_output_tokens or target.max_output_tokens or UNCAPPED_OUTPUT_TOKENS
-    )
+def _cap(target: Target) -> int:
+    """On an answer whose caller sets none."""
+    return target.default_output_tokens or target.max_output_tokens or UNCAPPED_OUTPUT_TOKENS
 
 
 def _prompt_price(price: Price) -> int:
