@@ -121,6 +121,14 @@ class Installation:
     def create_key(self, *flags: str, name: str = "test") -> dict[str, Any]:
         return json.loads(self.cli("keys", "create", "--name", name, "--json", *flags).stdout)
 
+    def child(self, role: str) -> int:
+        """The process id of one of a role; some roles start when calls are answered already."""
+        give_up_at = time.monotonic() + 20
+        while not (found := [pid for pid, one in self.children().items() if one == role]):
+            assert time.monotonic() < give_up_at, f"there is no {role}"
+            time.sleep(0.05)
+        return found[0]
+
     def children(self) -> dict[int, str]:
         """Process ids of this installation's own processes, with their roles; `fork-server` is one, and the parent of most.
 

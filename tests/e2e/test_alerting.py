@@ -162,7 +162,7 @@ def test_an_alert_reaches_all(alerting: tuple[Served, str, Path]) -> None:
     assert "shop holds 12" in told("/ding")[0]["markdown"]["text"]
 
     # the monitor dies while it fires: nobody is told anew, and its end is told
-    monitor = next(pid for pid, role in served.installation.children().items() if role == "monitor")
+    monitor = served.installation.child("monitor")
     os.kill(monitor, signal.SIGKILL)
     wait_for(lambda: [one["state"] for one in ask(served, "/alerts")["alerts"]] == ["firing"])
     time.sleep(2)

@@ -26,7 +26,7 @@ def house(tmp_path_factory: pytest.TempPathFactory, vendor: Vendor) -> Iterator[
 
 
 def pid_of(house: House, role: str) -> int:
-    return next(pid for pid, name in house.installation.children().items() if name == role)
+    return house.installation.child(role)
 
 
 def metric(house: House, name: str) -> float:

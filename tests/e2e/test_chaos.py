@@ -161,7 +161,7 @@ def test_full_disk_refuses_before_any_upstream_call(vendor: Vendor, tmp_path: An
         # the first call to meet the full disk had been sent already; the ones behind it were not
         assert vendor.totals()["calls"] - before <= statuses.count(200) + 2
         # the face dies meanwhile and cannot start: the server goes on, and it is tried again
-        (face,) = [pid for pid, role in installation.children().items() if role == "face"]
+        face = installation.child("face")
         os.kill(face, signal.SIGKILL)
         time.sleep(2.5)
         assert installation.process.poll() is None

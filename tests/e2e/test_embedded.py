@@ -154,7 +154,7 @@ def test_crashed_engine_host_is_restarted(make_installation: Any) -> None:
     with installation:
         served = Served(installation)
         assert ask(served, max_tokens=1).status_code == 200
-        (pid,) = [pid for pid, role in installation.children().items() if role == "engine"]
+        pid = installation.child("engine")
         killer = subprocess.Popen(["sh", "-c", f"sleep 1; kill -9 {pid}"])
         failed = ask(served, **ENDLESS)
         killer.wait()

@@ -18,7 +18,7 @@ MEMORY_MB = 50
 
 
 def gateway_mb(served: Served) -> float:
-    (pid,) = [pid for pid, role in served.installation.children().items() if role == "gateway"]
+    pid = served.installation.child("gateway")
     status = Path(f"/proc/{pid}/status").read_text()
     return int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1]) / 1024
 

@@ -312,7 +312,7 @@ def test_killed_monitor_comes_back_with_what_it_had(watched: Served) -> None:
     """Samples that are a second old survive kill -9, and calls are answered meanwhile."""
     time.sleep(1.5)
     before = len(get(watched, "/query", query="up[1h]").json()["data"]["result"][0]["values"])
-    monitor = next(pid for pid, role in watched.installation.children().items() if role == "monitor")
+    monitor = watched.installation.child("monitor")
     os.kill(monitor, signal.SIGKILL)
     call(watched, watched.key)
     after = get(watched, "/query", query="up[1h]")
@@ -378,7 +378,7 @@ def test_a_push_is_its_workspace_s_whatever_it_says(watched: Served) -> None:
 def test_what_was_pushed_outlives_the_monitor(watched: Served) -> None:
     """kill -9 right after the answer; the group is there, with its type, and goes on being sampled."""
     push(watched, "job/lasting", "# TYPE lasting gauge\n# HELP lasting How long.\nlasting 42\n")
-    monitor = next(pid for pid, role in watched.installation.children().items() if role == "monitor")
+    monitor = watched.installation.child("monitor")
     os.kill(monitor, signal.SIGKILL)
     wait_for(lambda: [one["value"][1] for one in ask(watched, "lasting", watched.key)] == ["42"])
     wait_for(lambda: len(ask(watched, "lasting[1m]", watched.key)[0]["values"]) >= 3)

@@ -431,7 +431,7 @@ def test_the_ledger_s_minutes_are_exact(watching: Served) -> None:
             return float(found[0]["value"][1]) if found else 0.0
 
         wait_for(lambda: seen("sum(sum_over_time(model_call_count[1h]))") == calls, 100)
-        monitor = next(pid for pid, role in watching.installation.children().items() if role == "monitor")
+        monitor = watching.installation.child("monitor")
         # a question that is under way when it dies is asked again of the next one
         os.kill(monitor, signal.SIGSTOP)
         with ThreadPoolExecutor(1) as pool:

@@ -208,7 +208,7 @@ url = "http://127.0.0.1:{port}/api/v1/write"
         served = Served(installation)
         time.sleep(6)
         began = time.time()
-        monitor = next(pid for pid, role in installation.children().items() if role == "monitor")
+        monitor = installation.child("monitor")
         os.kill(monitor, signal.SIGKILL)
         wait_for(lambda: len(ask(served, "up[10m]", served.admin_key)[0]["values"]) > 15)
         with run_prometheus(

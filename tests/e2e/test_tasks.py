@@ -535,7 +535,7 @@ def test_ten_thousand_open_tasks(make_installation: Any) -> None:
         assert len(there.submitted) == count
         # the young ones are asked about more often: their pauses have grown by now
         time.sleep(2.5 * poll_s)
-        (worker,) = [pid for pid, role in installation.children().items() if role == "worker"]
+        worker = installation.child("worker")
         there.asked_at.clear()
         began, cpu = time.monotonic(), cpu_s(worker)
         time.sleep(2 * poll_s)

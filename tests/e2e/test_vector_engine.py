@@ -186,7 +186,7 @@ def test_long_and_odd_texts(vectors: Served) -> None:
 
 def test_the_host_comes_back(vectors: Served) -> None:
     """Killed, it is started again, and calls wait for it."""
-    (pid,) = [pid for pid, role in vectors.installation.children().items() if role == "vectors"]
+    pid = vectors.installation.child("vectors")
     os.kill(pid, signal.SIGKILL)
     # a call that is sent while it dies may be what it dies of, and is told so; its sockets close after it has lost its name
     while Path(f"/proc/{pid}").exists():

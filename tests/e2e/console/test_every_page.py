@@ -118,15 +118,21 @@ def test_the_face_is_away(tmp_path: Path, vendor: Vendor) -> None:
     """While the control process is started again people see a page that looks again by itself, and then their own."""
     with Installation(tmp_path, vendor_config(vendor)) as installation:
         owner = Person(installation).found()
-        (monitor,) = [pid for pid, role in installation.children().items() if role == "monitor"]
+        monitor = installation.child("monitor")
         os.kill(monitor, signal.SIGSTOP)
         os.kill(monitor, signal.SIGKILL)
         compared = owner.get("/hub/compare?model=qwen-plus&model=qwen-turbo")
         assert compared.status_code == 200
         assert "list prices" in compared.text
-        (face,) = [pid for pid, role in installation.children().items() if role == "face"]
-        os.kill(face, signal.SIGKILL)
+        # a new one is there within a moment, and nobody notices
+        os.kill(installation.child("face"), signal.SIGKILL)
+        assert owner.get("/console/").status_code == 200
+        # now it stays away for longer than is waited for
+        maker = installation.child("fork-server")
+        os.kill(maker, signal.SIGSTOP)
+        os.kill(installation.child("face"), signal.SIGKILL)
         answer = owner.get("/console/")
+        os.kill(maker, signal.SIGCONT)
         assert (answer.status_code, answer.headers["content-type"]) == (503, "text/html; charset=utf-8")
         assert 'http-equiv="refresh"' in answer.text
         assert "retry-after" in answer.headers
