@@ -35,11 +35,13 @@ class Answer(Protocol):
 class Outbox:
     """The posts of one event loop."""
 
-    __slots__ = ("_loop", "_posts", "keep_records")
+    __slots__ = ("_has_answers", "_loop", "_posts", "keep_records")
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._posts: list[tuple[Way, bytes, Answer | None]] = []
+        #: Whether one of them ends an answer.
+        self._has_answers = False
         #: Makes sure of the records of all answers so far; False where that cannot be done.
         self.keep_records: Callable[[], bool] = lambda: True
 
@@ -56,6 +58,8 @@ class Outbox:
         if not posts:
             self._loop.call_soon(self.send)
         posts.append((way, data, answer))
+        if answer is not None:
+            self._has_answers = True
         if len(posts) >= MAX_POSTS:
             self.send()
 
@@ -66,7 +70,8 @@ class Outbox:
             return
         # a write may have its transport tell somebody who posts again
         self._posts = []
-        if not self.keep_records():
+        has_answers, self._has_answers = self._has_answers, False
+        if has_answers and not self.keep_records():
             posts = [(way, data if answer is None else answer.revoke(), None) for way, data, answer in posts]
         waiting = iter(posts)
         try:

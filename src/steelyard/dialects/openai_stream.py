@@ -44,7 +44,18 @@ def _whole(counts: object, name: str) -> int:
 class OpenAITap:
     """Implements `StreamTap` for `data:`-only event streams that end with `[DONE]`."""
 
-    __slots__ = ("_hide_usage", "_model", "_request_id", "_tail", "_texts", "error", "is_done", "pieces", "usage")
+    __slots__ = (
+        "_hide_usage",
+        "_model",
+        "_passes",
+        "_request_id",
+        "_tail",
+        "_texts",
+        "error",
+        "is_done",
+        "pieces",
+        "usage",
+    )
 
     def __init__(self, showing: Showing) -> None:
         cutter, model = showing.cutter, showing.model
@@ -52,6 +63,8 @@ class OpenAITap:
         self._texts = None if cutter is None else StreamTexts(cutter)
         self._hide_usage = not showing.request.wants_usage
         self._model = None if model is None else b'"model":' + msgspec.json.encode(model)
+        #: Whether events of no interest go on as they came.
+        self._passes = model is None and cutter is None
         self._request_id = showing.request_id
         self._tail = b""
         self.usage: Usage | None = None
@@ -73,10 +86,13 @@ class OpenAITap:
                 raise ValueError("event too large")
             if not chunk:
                 return b""
-        if (
-            self._model is None
-            and self._texts is None
-            and not (b'"usage":{' in chunk or b"[DONE]" in chunk or _is_special(chunk))
+        if self._passes and not (
+            b'"usage":{' in chunk
+            or b"[DONE]" in chunk
+            or b'"choices"' not in chunk
+            or b'"usage": {' in chunk
+            or b'"error"' in chunk
+            or b'"usage" :' in chunk
         ):
             self.pieces += chunk.count(b"data:")
             return chunk
@@ -134,7 +150,3 @@ class OpenAITap:
         if is_usage_only:
             self.pieces -= 1
         return not (is_usage_only and self._hide_usage)
-
-
-def _is_special(chunk: bytes) -> bool:
-    return b'"usage": {' in chunk or b'"error"' in chunk or b'"usage" :' in chunk or b'"choices"' not in chunk

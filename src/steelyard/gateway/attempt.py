@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from steelyard.base.errors import Fault, fault
@@ -91,11 +92,8 @@ class Attempt(Flight):
         self.give_up_at = give_up_at
         if is_stream:
             self.chunk_timeout_s = target.chunk_timeout_s
-            self.on_body = self._pass_on
+            self.on_body = partial(self.journey.piece, self)
         connection.start(data, self)
-
-    def _pass_on(self, chunk: bytes) -> None:
-        self.journey.piece(self, chunk)
 
     def end(self, error: PoolError | None) -> None:
         """The pool's word on the answer."""

@@ -186,10 +186,6 @@ class LaneExchange:
         lines += (b"content-length: ", str(len(body)).encode(), b"\r\n\r\n", body)
         return b"".join(lines)
 
-    def _post(self, data: bytes) -> None:
-        protocol = self._protocol
-        protocol.outbox.post(protocol.transport, data)
-
     def start(self, status: int, headers: Headers) -> None:
         """The head of a streamed answer."""
         if self.disconnected:
@@ -197,12 +193,14 @@ class LaneExchange:
         self.head_sent = True
         lines = self._head(status, headers)
         lines.append(b"transfer-encoding: chunked\r\n\r\n")
-        self._post(b"".join(lines))
+        protocol = self._protocol
+        protocol.outbox.post(protocol.transport, b"".join(lines))
 
     def write(self, data: bytes) -> None:
         """A part of a streamed answer."""
         if not self.disconnected:
-            self._post(b"%x\r\n%b\r\n" % (len(data), data))
+            protocol = self._protocol
+            protocol.outbox.post(protocol.transport, b"%x\r\n%b\r\n" % (len(data), data))
 
     def end(self, data: bytes = b"") -> None:
         """The last part and the end mark."""
