@@ -116,7 +116,7 @@ def showing() -> Showing:
     body = {"input": {"documents": ["砝码", "scales"]}, "documents": ["砝码", "scales"], "encoding_format": "base64"}
     settings = {"result_format": "message", "return_documents": True, "incremental_output": True, "has_thoughts": True}
     request = ModelRequest(
-        operation="chat", model="m", raw=b"{}", body=body, settings=settings, wants_usage=True, is_stream=True
+        operation="chat", model="m", raw=b"{}", decoded=body, own_settings=settings, wants_usage=True, is_stream=True
     )
     return Showing(request, ID, 1_770_000_000)
 

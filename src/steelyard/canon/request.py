@@ -3,7 +3,9 @@
 from typing import Any
 
 import msgspec
+from msgspec.structs import force_setattr
 
+from steelyard.base.jsondoor import decode_object
 from steelyard.canon.apps import Errand, RemoteServer
 from steelyard.canon.knowledge import FoundPassages
 
@@ -14,16 +16,17 @@ MESSAGE_TOKENS = 16
 
 
 class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """One call. `body` is the decoded object with every unknown field; `raw` the bytes it came from."""
+    """One call. `raw` are the bytes that it came from."""
 
     operation: str
     model: str
     raw: bytes
-    body: dict[str, Any]
+    #: See `body`; None as long as nobody has asked for it.
+    decoded: dict[str, Any] | None = None
     #: The API that it came by; empty for what becomes a task, which any target takes that can do it.
     api: str = "openai"
-    #: Where in the body its settings stand.
-    settings: dict[str, Any] = {}
+    #: Where its settings stand in a part of the body.
+    own_settings: dict[str, Any] | None = None
     is_stream: bool = False
     wants_usage: bool = False
     #: How many answers; 0 where the answer is no text of a model's.
@@ -42,6 +45,19 @@ class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
     servers: tuple[RemoteServer, ...] = ()
     #: Of a call that is made of calls.
     errand: Errand | None = None
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """The decoded object with every unknown field. What is passed on as it came is mostly never decoded."""
+        if self.decoded is None:
+            force_setattr(self, "decoded", decode_object(self.raw))
+        assert self.decoded is not None
+        return self.decoded
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Where its settings stand."""
+        return self.body if self.own_settings is None else self.own_settings
 
     @property
     def text_bytes(self) -> int:

@@ -105,9 +105,8 @@ def decode_body(raw: bytes, *, needs_cap: bool) -> ModelRequest:
         operation="chat",
         model=model,
         raw=raw,
-        body=body,
+        decoded=body,
         api="anthropic",
-        settings=body,
         is_stream=body.get("stream") is True,
         wants_usage=True,
         output_cap_tokens=body.get("max_tokens"),
@@ -209,11 +208,7 @@ def rewrite_request(request: ModelRequest, rewrite: Rewrite) -> ModelRequest:
     body["messages"] = [{**one, "content": rewrite_blocks(one["content"], rewrite)} for one in request.body["messages"]]
     if body.get("system") is not None:
         body["system"] = rewrite_blocks(body["system"], rewrite)
-    return (
-        request
-        if body == request.body
-        else msgspec.structs.replace(request, body=body, settings=body, raw=encode(body))
-    )
+    return request if body == request.body else msgspec.structs.replace(request, decoded=body, raw=encode(body))
 
 
 def rewrite_blocks(content: Any, rewrite: Rewrite) -> Any:

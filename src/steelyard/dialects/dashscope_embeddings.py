@@ -92,9 +92,9 @@ def _request(
         operation="embeddings",
         model=model,
         raw=raw,
-        body=body,
+        decoded=body,
         api="dashscope",
-        settings=parameters,
+        own_settings=parameters,
         n=0,
         message_count=count,
         media_count=len(media),
@@ -141,7 +141,7 @@ def rewrite_request(request: ModelRequest, rewrite: Rewrite, *, is_multimodal: b
     if asked == request.body["input"]:
         return request
     body = {**request.body, "input": asked}
-    return msgspec.structs.replace(request, body=body, raw=encode(body))
+    return msgspec.structs.replace(request, decoded=body, raw=encode(body))
 
 
 def _read_request(request: ModelRequest, *, is_multimodal: bool) -> EmbeddingAsk:
@@ -188,7 +188,9 @@ def _decode_file(raw: bytes, _headers: dict[bytes, bytes]) -> ModelRequest:
     if not link_of(asked, "url"):
         raise fault("field_missing", field="input.url", param="input.url")
     # the call takes no tokens: those that its task makes do
-    return ModelRequest(operation="embeddings", model=model, raw=b"", body=body, api="", settings=parameters, n=0)
+    return ModelRequest(
+        operation="embeddings", model=model, raw=b"", decoded=body, api="", own_settings=parameters, n=0
+    )
 
 
 def _ask_of_file(request: ModelRequest, headers: dict[bytes, bytes]) -> TaskAsk:

@@ -78,9 +78,9 @@ def decode(raw: bytes, headers: dict[bytes, bytes]) -> ModelRequest:
         operation="chat",
         model=model,
         raw=raw,
-        body=body,
+        decoded=body,
         api="dashscope",
-        settings=parameters,
+        own_settings=parameters,
         is_stream=wants_stream(headers),
         wants_usage=True,
         n=int(parameters.get("n") or 1),
@@ -166,7 +166,7 @@ def rewrite_request(request: ModelRequest, rewrite: Rewrite) -> ModelRequest:
     """See `Dialect`."""
     body = {**request.body, "input": _rewrite_input(request.body["input"], rewrite)}
     raw = encode(body)
-    return request if body == request.body else msgspec.structs.replace(request, body=body, raw=raw)
+    return request if body == request.body else msgspec.structs.replace(request, decoded=body, raw=raw)
 
 
 def _rewrite_input(asked: dict[str, Any], rewrite: Rewrite) -> dict[str, Any]:

@@ -41,7 +41,7 @@ def _decode(raw: bytes, _headers: dict[bytes, bytes]) -> ModelRequest:
     check_fields(parameters, IMAGE_FIELDS)
     ask_of(body, model, asked, parameters, "text2image")
     # the call takes no tokens: what its task costs is held when it is submitted
-    return ModelRequest(operation="images", model=model, raw=b"", body=body, api="", settings=parameters, n=0)
+    return ModelRequest(operation="images", model=model, raw=b"", decoded=body, api="", own_settings=parameters, n=0)
 
 
 def ask_of(
@@ -115,7 +115,7 @@ def _rewrite(request: ModelRequest, rewrite: Rewrite) -> ModelRequest:
         ]
     if asked == request.body["input"]:
         return request
-    return msgspec.structs.replace(request, body={**request.body, "input": asked})
+    return msgspec.structs.replace(request, decoded={**request.body, "input": asked})
 
 
 def _image(service: str, *paths: str) -> TaskOperation:

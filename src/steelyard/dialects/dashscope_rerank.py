@@ -74,7 +74,7 @@ def rewrite_request(request: ModelRequest, rewrite: Rewrite) -> ModelRequest:
     if new == asked:
         return request
     body = {**request.body, "input": new}
-    return msgspec.structs.replace(request, body=body, raw=encode(body))
+    return msgspec.structs.replace(request, decoded=body, raw=encode(body))
 
 
 def _read_request(request: ModelRequest) -> RankAsk:

@@ -35,7 +35,14 @@ def _decode(raw: bytes, headers: dict[bytes, bytes]) -> ModelRequest:
     _hints(parameters)
     # what it takes is counted in seconds, once they are known
     return ModelRequest(
-        operation="transcription", model=model, raw=b"", body=body, api="", settings=parameters, n=0, message_count=0
+        operation="transcription",
+        model=model,
+        raw=b"",
+        decoded=body,
+        api="",
+        own_settings=parameters,
+        n=0,
+        message_count=0,
     )
 
 
@@ -133,13 +140,13 @@ def _decode_text(raw: bytes, headers: dict[bytes, bytes]) -> ModelRequest:
         raise fault("parameter_invalid", detail=f"input.text takes {MAX_CHARS} characters at most.", param="input.text")
     text_of(asked, "voice")
     check_fields(asked, SPEECH_FIELDS)
-    return ModelRequest(operation="speech", model=model, raw=b"", body=body, api="", settings=parameters, n=0)
+    return ModelRequest(operation="speech", model=model, raw=b"", decoded=body, api="", own_settings=parameters, n=0)
 
 
 def _rewrite_text(request: ModelRequest, rewrite: Rewrite) -> ModelRequest:
     asked = request.body["input"]
     changed = {**asked, "text": rewrite(asked["text"])}
-    return msgspec.structs.replace(request, body={**request.body, "input": changed})
+    return msgspec.structs.replace(request, decoded={**request.body, "input": changed})
 
 
 def _speech(service: str, *paths: str) -> TaskOperation:

@@ -40,7 +40,7 @@ def decode(raw: bytes, headers: dict[bytes, bytes]) -> ModelRequest:
     body, model, asked, parameters = decode_envelope(raw)
     check_fields(parameters, VIDEO_FIELDS)
     ask_of(body, model, asked, parameters, "video-generation")
-    return ModelRequest(operation="videos", model=model, raw=b"", body=body, api="", settings=parameters, n=0)
+    return ModelRequest(operation="videos", model=model, raw=b"", decoded=body, api="", own_settings=parameters, n=0)
 
 
 def ask_of(
@@ -98,7 +98,7 @@ def rewrite(request: ModelRequest, change: Rewrite) -> ModelRequest:
     for name in ("prompt", "negative_prompt"):
         if type(asked.get(name)) is str:
             asked[name] = change(asked[name])
-    return msgspec.structs.replace(request, body={**request.body, "input": asked})
+    return msgspec.structs.replace(request, decoded={**request.body, "input": asked})
 
 
 def _video(service: str, path: str) -> TaskOperation:

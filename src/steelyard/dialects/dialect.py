@@ -123,6 +123,8 @@ class Operation:
     with_context: Callable[[ModelRequest, list[dict[str, Any]]], ModelRequest] | None = None
     #: Whether its calls may refer to documents and media that we have: they are put in before it is decoded.
     takes_links: bool = False
+    #: The commonest calls by one look, None for others: such a call refers to nothing but by links in its texts.
+    decode_plain: Callable[[bytes], ModelRequest | None] | None = None
     #: Whether its bodies may be multipart forms.
     takes_forms: bool = False
     #: Where a path has several operations: (body, headers, what a model is called for) -> the one that is meant.
@@ -172,5 +174,5 @@ def by_path(dialects: Iterable[Operation]) -> dict[str, Operation]:
 
 def find_upstream(dialects: Iterable[Dialect], api: str, operation: str, model: str) -> Dialect:
     """The dialect by which a model (its name there) is asked in an API, for a call of texts alone."""
-    plain = ModelRequest(operation=operation, model=model, raw=b"", body={})
+    plain = ModelRequest(operation=operation, model=model, raw=b"", decoded={})
     return next(one for one in dialects if one.api == api and one.operation == operation and one.suits(plain, model))

@@ -19,6 +19,22 @@ from steelyard.dialects.openai_texts import rewrite_reply, rewrite_request
 from steelyard.dialects.openai_wire import encode_request, read_reply, show_reply
 
 
+def decode_plain(raw: bytes) -> ModelRequest | None:
+    """A chat call of the commonest form, by one look; None for any other. Its texts may hold links, nothing else refers to anything."""
+    plain = read_plain(raw)
+    if plain is None:
+        return None
+    return ModelRequest(
+        operation="chat",
+        model=plain.model,
+        raw=raw,
+        is_stream=plain.stream is True,
+        wants_usage=plain.wants_usage,
+        output_cap_tokens=plain.output_cap_tokens,
+        message_count=len(plain.messages),
+    )
+
+
 def decode(raw: bytes, _headers: dict[bytes, bytes]) -> ModelRequest:
     """A chat call from its body.
 
@@ -26,23 +42,6 @@ def decode(raw: bytes, _headers: dict[bytes, bytes]) -> ModelRequest:
         Fault: the first thing wrong, with the vendor's text and the field.
     """
     body = decode_object(raw)
-    plain = read_plain(raw)
-    if plain is not None:
-        return ModelRequest(
-            operation="chat",
-            model=plain.model,
-            raw=raw,
-            body=body,
-            settings=body,
-            is_stream=plain.stream is True,
-            wants_usage=plain.wants_usage,
-            output_cap_tokens=plain.output_cap_tokens,
-            message_count=len(plain.messages),
-        )
-    return _decode_closely(raw, body)
-
-
-def _decode_closely(raw: bytes, body: dict[str, Any]) -> ModelRequest:
     model = get_model(body)
     messages = body.get("messages")
     if messages is None:
@@ -55,8 +54,7 @@ def _decode_closely(raw: bytes, body: dict[str, Any]) -> ModelRequest:
         operation="chat",
         model=model,
         raw=raw,
-        body=body,
-        settings=body,
+        decoded=body,
         is_stream=body.get("stream") is True,
         wants_usage=stream_options.get("include_usage") is True,
         n=int(body.get("n") or 1),
@@ -138,4 +136,5 @@ DIALECT = Dialect(
         lacks=frozenset({"server_tool"}),
     ),
     takes_links=True,
+    decode_plain=decode_plain,
 )

@@ -80,9 +80,7 @@ def decode(raw: bytes, _headers: dict[bytes, bytes]) -> ModelRequest:
         raise fault("field_missing", field="input", param="input")
     texts = check_texts(body["input"], "input")
     check_fields(body, FIELDS)
-    return ModelRequest(
-        operation="embeddings", model=model, raw=raw, body=body, settings=body, n=0, message_count=len(texts)
-    )
+    return ModelRequest(operation="embeddings", model=model, raw=raw, decoded=body, n=0, message_count=len(texts))
 
 
 def encode_same(request: ModelRequest, model: str, _cap_tokens: int | None) -> bytes:
@@ -146,7 +144,7 @@ def rewrite_request(request: ModelRequest, rewrite: Rewrite) -> ModelRequest:
     if new == texts:
         return request
     body = {**request.body, "input": new}
-    return msgspec.structs.replace(request, body=body, settings=body, raw=encode(body))
+    return msgspec.structs.replace(request, decoded=body, raw=encode(body))
 
 
 def _read_request(request: ModelRequest) -> EmbeddingAsk:

@@ -38,7 +38,7 @@ def _decode(raw: bytes, headers: dict[bytes, bytes]) -> ModelRequest:
         raise fault("parameter_invalid", detail="Images are not streamed here: leave 'stream' out.", param="stream")
     for link in _images(body):
         check_link(link, "image")
-    return ModelRequest(operation="images", model=model, raw=b"", body=body, api="", settings=body, n=0)
+    return ModelRequest(operation="images", model=model, raw=b"", decoded=body, api="", n=0)
 
 
 def _images(body: dict[str, Any]) -> tuple[Any, ...]:
@@ -94,7 +94,7 @@ def _rewrite(request: ModelRequest, change: Rewrite) -> ModelRequest:
     return (
         request
         if prompt == request.body["prompt"]
-        else msgspec.structs.replace(request, body={**request.body, "prompt": prompt})
+        else msgspec.structs.replace(request, decoded={**request.body, "prompt": prompt})
     )
 
 

@@ -8,6 +8,11 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from steelyard.base.jsondoor import SMALL_BODY_BYTES
+
+#: Larger ones are counted before they are decoded.
+MAX_BYTES = SMALL_BODY_BYTES
+
 
 class _Turn(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     role: Literal["system", "developer", "user", "assistant"]
@@ -48,10 +53,12 @@ _decode = msgspec.json.Decoder(PlainChat).decode
 
 
 def read_plain(raw: bytes) -> PlainChat | None:
-    """The call, if it has the common form; `raw` is JSON."""
+    """The call, if it has the common form."""
+    if len(raw) > MAX_BYTES:
+        return None
     try:
         call = _decode(raw)
-    except msgspec.ValidationError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     # who speaks last is looked at closely where it is not the user
     if not call.messages or call.messages[-1].role != "user" or not call.model.strip():

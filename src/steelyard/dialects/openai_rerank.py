@@ -56,9 +56,9 @@ def rank_request(
         operation="rerank",
         model=model,
         raw=raw,
-        body=body,
+        decoded=body,
         api=api,
-        settings=settings,
+        own_settings=settings,
         n=0,
         # no tokenizer makes more of it than this: the query is read once a document
         message_count=len(documents)
@@ -125,7 +125,7 @@ def rewrite_request(request: ModelRequest, rewrite: Rewrite) -> ModelRequest:
     body = {**request.body, **rewrite_query(request.body, rewrite)}
     if body == request.body:
         return request
-    return msgspec.structs.replace(request, body=body, settings=body, raw=encode(body))
+    return msgspec.structs.replace(request, decoded=body, raw=encode(body))
 
 
 def rewrite_query(asked: dict[str, Any], rewrite: Rewrite) -> dict[str, Any]:

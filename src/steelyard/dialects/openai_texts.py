@@ -25,7 +25,7 @@ def rewrite_request(request: ModelRequest, rewrite: Rewrite) -> ModelRequest:
         new_body = {**body, "prompt": prompt}
     if not changed:
         return request
-    return msgspec.structs.replace(request, body=new_body, raw=encode(new_body))
+    return msgspec.structs.replace(request, decoded=new_body, raw=encode(new_body))
 
 
 def _message(message: dict[str, Any], rewrite: Rewrite) -> dict[str, Any]:

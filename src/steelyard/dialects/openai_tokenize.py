@@ -27,7 +27,7 @@ def decode(raw: bytes, _headers: dict[bytes, bytes]) -> ModelRequest:
     body = decode_object(raw)
     model = get_model(body)
     check_messages(body.get("messages"))
-    return ModelRequest(operation="tokenize", model=model, raw=raw, body=body, settings=body, n=0)
+    return ModelRequest(operation="tokenize", model=model, raw=raw, decoded=body, n=0)
 
 
 def read_reply(body: bytes) -> Reply:

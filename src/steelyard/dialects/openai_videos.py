@@ -31,7 +31,7 @@ def _decode(raw: bytes, headers: dict[bytes, bytes]) -> ModelRequest:
     read_size(body.get("size"))
     _seconds(body)
     check_link(_reference(body), "input_reference")
-    return ModelRequest(operation="videos", model=model, raw=b"", body=body, api="", settings=body, n=0)
+    return ModelRequest(operation="videos", model=model, raw=b"", decoded=body, api="", n=0)
 
 
 def _seconds(body: dict[str, Any]) -> int:
@@ -104,7 +104,7 @@ def _rewrite(request: ModelRequest, change: Rewrite) -> ModelRequest:
     return (
         request
         if prompt == request.body["prompt"]
-        else msgspec.structs.replace(request, body={**request.body, "prompt": prompt})
+        else msgspec.structs.replace(request, decoded={**request.body, "prompt": prompt})
     )
 
 

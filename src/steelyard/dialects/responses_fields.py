@@ -156,9 +156,8 @@ def make_request(raw: bytes, body: dict[str, Any], model: str, *, is_whole: bool
         operation="chat",
         model=model,
         raw=raw,
-        body=body,
+        decoded=body,
         api="responses",
-        settings=body,
         is_stream=body.get("stream") is True,
         wants_usage=True,
         output_cap_tokens=None if body.get("max_output_tokens") is None else int(body["max_output_tokens"]),
@@ -287,7 +286,7 @@ def rewrite_request(request: ModelRequest, rewrite: Rewrite) -> ModelRequest:
         body["instructions"] = rewrite(body["instructions"])
     if body == request.body:
         return request
-    return msgspec.structs.replace(request, body=body, settings=body, raw=encode(body))
+    return msgspec.structs.replace(request, decoded=body, raw=encode(body))
 
 
 def _rewrite_item(item: dict[str, Any], rewrite: Rewrite) -> dict[str, Any]:

@@ -173,7 +173,7 @@ class Generator:
                         yield value
             if failures:
                 raise fault("model_unavailable", detail=" (Its engine stopped.)")
-            if flight.answer.status != 200:
+            if flight.status != 200:
                 self._check(msgspec.json.decode(buffer) if buffer else {"error": {}})
         finally:
             if connection.flight is flight:

@@ -111,7 +111,7 @@ class Attempt(Flight):
         It shows within a round trip. What breaks later was being worked on, and an engine host keeps connections longer
         than the pool does.
         """
-        if not self.is_reused or not isinstance(error, CutOff) or self.answer.status:
+        if not self.is_reused or not isinstance(error, CutOff) or self.status:
             return False
         return not self.route.target.is_local and self.sent_at + STALE_S > asyncio.get_running_loop().time()
 

@@ -16,6 +16,7 @@ class Contents:
         self._supply = supply
         self._links = links
         self.concerns = links.concerns
+        self.has_links = links.may_be_in
 
     async def put_in(self, workspace: Workspace, body: bytes, headers: dict[bytes, bytes]) -> bytes:
         """A call's body with its links' contents in their places; the same bytes where it has no such link.

@@ -167,19 +167,9 @@ class Core:
             call.operation = dialect.operation
         standing = self._stand(grant, exchange, dialect)
         workspace = standing.workspace
-        body = exchange.body if call.body is None else call.body
-        if (
-            dialect.takes_links
-            and call.body is None
-            and (self._contents.concerns(body) or self._passages.concerns(dialect.api, dialect.operation, body))
-        ):
-            self._spawn(self._put_in(call, grant, exchange, dialect))
+        request = self._read(call, grant, exchange, dialect)
+        if request is None:
             return
-        request = dialect.decode(body, headers)
-        if call.found is not None:
-            request = msgspec.structs.replace(request, found=call.found)
-        if call.context is not None and dialect.with_context is not None:
-            request = dialect.with_context(request, call.context)
         if standing.inspector is not None:
             request = self._inspect(call, grant, request, dialect, standing.inspector, headers.get(INSPECTION_HEADER))
         if standing.has_models:
@@ -235,6 +225,27 @@ class Core:
             headers.standing = standing
         return standing
 
+    def _read(self, call: Call, grant: Grant, exchange: Exchange, dialect: Operation) -> ModelRequest | None:
+        """The call decoded; None where what it refers to is put in first, and it comes again then."""
+        body = call.body
+        if body is None:
+            body = exchange.body
+            if dialect.decode_plain is not None and not self._contents.has_links(body):
+                plain = dialect.decode_plain(body)
+                if plain is not None:
+                    return plain
+            if dialect.takes_links and (
+                self._contents.concerns(body) or self._passages.concerns(dialect.api, dialect.operation, body)
+            ):
+                self._spawn(self._put_in(call, grant, exchange, dialect))
+                return None
+        request = dialect.decode(body, exchange.headers)
+        if call.found is not None:
+            request = msgspec.structs.replace(request, found=call.found)
+        if call.context is not None and dialect.with_context is not None:
+            request = dialect.with_context(request, call.context)
+        return request
+
     def apps_of(self, grant: Grant) -> dict[str, Model]:
         """The published apps of a workspace, as models."""
         workspace = self.admission.snapshot.workspaces.get(grant.workspace)
@@ -255,7 +266,7 @@ class Core:
         """
         self._sink.check()
         call = Call(request_id, monotonic(), operation, self._sink, self.meter)
-        request = ModelRequest(operation=operation, model=name, raw=b"", body={}, n=0)
+        request = ModelRequest(operation=operation, model=name, raw=b"", decoded={}, n=0)
         model = self._errands.model
         call.prepare(grant, request, model, model.targets)
         workspace = self.admission.snapshot.workspaces[grant.workspace]

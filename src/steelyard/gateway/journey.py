@@ -171,13 +171,12 @@ class Journey:
 
     def refusal(self, attempt: Attempt) -> Fault:
         """An error answer of the upstream as a fault."""
-        answer = attempt.answer
         try:
-            body = msgspec.json.decode(answer.body[:MAX_REFUSAL_BYTES])
+            body = msgspec.json.decode(attempt.body[:MAX_REFUSAL_BYTES])
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             body = None
         provider = attempt.route.target.provider
-        return attempt.route.wire.read_refusal(answer.status, answer.headers, body, provider)
+        return attempt.route.wire.read_refusal(attempt.status, attempt.headers, body, provider)
 
 
 class Whole(Journey):
@@ -187,14 +186,13 @@ class Whole(Journey):
 
     def take(self, attempt: Attempt) -> None:
         """See `Journey`."""
-        answer = attempt.answer
-        if answer.status != 200:
+        if attempt.status != 200:
             raise self.refusal(attempt)
         route = attempt.route
-        reply = route.wire.read_reply(answer.body)
+        reply = route.wire.read_reply(attempt.body)
         if reply.error is not None:
             raise reply.error
-        body = route.wire.show_reply(answer.body, self.showing(route))
+        body = route.wire.show_reply(attempt.body, self.showing(route))
         attempt.report(None, self.relay.now())
         call = self.call
         call.target = route.target
@@ -298,8 +296,7 @@ class Stream(Journey):
 
     def _lead(self, attempt: Attempt, chunk: bytes) -> bool:
         """Sends the head downstream, if this is a stream at all and the first to answer."""
-        answer = attempt.answer
-        if answer.status != 200 or b"event-stream" not in answer.headers.get(b"content-type", b""):
+        if attempt.status != 200 or b"event-stream" not in attempt.headers.get(b"content-type", b""):
             attempt.on_body = None
             attempt.parts.append(chunk)
             return False
@@ -368,7 +365,7 @@ class Stream(Journey):
     def take(self, attempt: Attempt) -> None:
         """See `Journey`: the upstream has ended."""
         if not self.is_started:
-            raise self.refusal(attempt) if attempt.answer.status != 200 else _no_stream()
+            raise self.refusal(attempt) if attempt.status != 200 else _no_stream()
         if not self.is_ended:
             self._close_stream()
         attempt.report(None, self.relay.now())

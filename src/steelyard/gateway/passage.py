@@ -132,7 +132,7 @@ class Passage:
     async def _answer(self, uploading: asyncio.Task[None]) -> None:
         try:
             part = await self._next(uploading)
-            if self._error is not None and not self._flight.answer.status:
+            if self._error is not None and not self._flight.status:
                 raise fault("stores_unavailable", detail=" (The control process does not answer.)")
             await self._start()
             while part is not None:
@@ -150,7 +150,7 @@ class Passage:
 
     async def _start(self) -> None:
         self.is_started = True
-        answer = self._flight.answer
+        answer = self._flight
         headers: Headers = [(name, value) for name, value in answer.headers.items() if name in KEPT]
         if self._is_head and LENGTH_HEADER in answer.headers:
             headers = [(name, value) for name, value in headers if name != b"content-length"]

@@ -19,7 +19,7 @@ class Hearing:
         self._flight = flight
         self._parts: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._error: PoolError | None = None
-        self.answer: Answer = flight.answer
+        self.answer: Answer = flight
         flight.on_body = self._arrived
 
     def _arrived(self, part: bytes) -> None:

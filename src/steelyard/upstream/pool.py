@@ -89,7 +89,7 @@ def parse_origin(base_url: str) -> Origin:
 
 
 class Answer:
-    """An upstream's answer. With `on_body` set, the body goes there and `body` stays empty."""
+    """An upstream's answer."""
 
     __slots__ = ("body", "headers", "status")
 
@@ -99,20 +99,20 @@ class Answer:
         self.body = b""
 
 
-class Flight:
-    """One call on a connection. Its end is told by a callback, so that a call needs no task of its own.
+class Flight(Answer):
+    """One call on a connection, and its answer. Its end is told by a callback, so that a call needs no task of its own.
 
     Whoever waits on a flight usually keeps it too, so its callbacks go once they have been called: a cycle left behind by
     every call would stall the process for milliseconds, each time the collector comes for them.
     """
 
-    __slots__ = ("answer", "chunk_timeout_s", "deadline", "give_up_at", "on_body", "on_end", "parts", "size")
+    __slots__ = ("chunk_timeout_s", "deadline", "give_up_at", "on_body", "on_end", "parts", "size")
 
     def __init__(self, on_end: Callable[["PoolError | None"], None], deadline: float) -> None:
-        self.answer = Answer()
+        super().__init__()
         #: Called once: with None when the answer is whole, else with what went wrong.
         self.on_end = on_end
-        #: Takes the body in parts; None keeps it for `answer.body`.
+        #: Takes the body in parts, and `body` stays empty; None keeps it.
         self.on_body: Callable[[bytes], None] | None = None
         #: Loop times: of the next sign of life, and of the whole answer.
         self.deadline = deadline
@@ -190,7 +190,7 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """asyncio: the other side is finished."""
         flight = self.flight
-        if flight and flight.answer.status and not self._has_length(flight):
+        if flight and flight.status and not self._has_length(flight):
             # a body that ends with the connection (RFC 9112, 6.3)
             self._complete(flight, reusable=False)
         return False
@@ -215,8 +215,8 @@ class Connection(asyncio.Protocol):
         status = self._parser.get_status_code()
         # an interim answer (1xx) says nothing that matters here
         if status >= 200:
-            flight.answer.headers = headers
-            flight.answer.status = status
+            flight.headers = headers
+            flight.status = status
             self._known = None
             if self._misses < MAX_MISSES and self._parser.should_keep_alive():
                 pattern = HeadPattern.of(self._fresh, headers.get(b"content-length"))
@@ -244,7 +244,7 @@ class Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         """httptools: the answer is whole."""
         flight = self.flight
-        if flight is not None and flight.answer.status:
+        if flight is not None and flight.status:
             self._complete(flight, reusable=self._parser.should_keep_alive())
 
     # inside
@@ -256,18 +256,17 @@ class Connection(asyncio.Protocol):
         self._misses = self._misses + 1 if found is None else 0
         if found is None or flight is None or flight.on_body is not None or len(data) - found[1] != found[0]:
             return False
-        answer = flight.answer
-        answer.status, answer.headers = status, headers
+        flight.status, flight.headers = status, headers
         flight.parts.append(data[found[1] :])
         self._complete(flight, reusable=True)
         return True
 
     def _has_length(self, flight: Flight) -> bool:
-        headers = flight.answer.headers
+        headers = flight.headers
         return b"content-length" in headers or b"transfer-encoding" in headers
 
     def _complete(self, flight: Flight, *, reusable: bool) -> None:
-        flight.answer.body = b"".join(flight.parts) if len(flight.parts) != 1 else flight.parts[0]
+        flight.body = b"".join(flight.parts) if len(flight.parts) != 1 else flight.parts[0]
         self.flight = None
         self._is_between = True
         if self._is_paused:
@@ -514,4 +513,4 @@ class Pool:
             if connection.flight is flight:
                 connection.abort()
             raise
-        return flight.answer
+        return flight

@@ -31,7 +31,7 @@ schema = {"type": "object", "properties": {"city": {"type": "string"}}}
 def showing(dialect: Dialect) -> Showing:
     settings = {"incremental_output": True, "result_format": "message"}
     request = ModelRequest(
-        operation="chat", model="m", raw=b"{}", body={"input": "x"}, settings=settings, wants_usage=True
+        operation="chat", model="m", raw=b"{}", decoded={"input": "x"}, own_settings=settings, wants_usage=True
     )
     return Showing(request, "11111111-2222-3333-4444-555555555555", 1)
 
@@ -227,7 +227,7 @@ def test_the_table_has_every_dialect_once() -> None:
     """No two answer at one path, and each API has one way to speak to upstreams for an operation and a kind of call."""
     paths = [path for one in DIALECTS for path in one.paths]
     assert len(paths) == len(set(paths))
-    plain = ModelRequest(operation="chat", model="m", raw=b"", body={})
+    plain = ModelRequest(operation="chat", model="m", raw=b"", decoded={})
     for api in ("openai", "dashscope", "anthropic"):
         for media in (0, 1):
             request = msgspec.structs.replace(plain, media_count=media)

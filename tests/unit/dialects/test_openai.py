@@ -140,7 +140,7 @@ STREAM = (
 
 
 def showing(*, hide: bool = False, model: str | None = None) -> Showing:
-    asked = ModelRequest(operation="chat", model="asked", raw=b"{}", body={}, wants_usage=not hide)
+    asked = ModelRequest(operation="chat", model="asked", raw=b"{}", decoded={}, wants_usage=not hide)
     return Showing(asked, "id", 1, model)
 
 

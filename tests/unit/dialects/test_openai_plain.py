@@ -50,8 +50,12 @@ def calls() -> list[dict[str, Any]]:
 def seen(raw: bytes, *, closely: bool) -> Any:
     """What a call is taken for, or what is told of it."""
     try:
-        body = json.loads(raw)
-        return openai_chat._decode_closely(raw, body) if closely else openai_chat.decode(raw, {})
+        request = (
+            openai_chat.decode(raw, {}) if closely else openai_chat.decode_plain(raw) or openai_chat.decode(raw, {})
+        )
+        # decoded where it was not yet
+        assert request.settings is request.body
+        return request
     except Fault as failure:
         return failure.slug, failure.param, str(failure)
 

@@ -25,7 +25,7 @@ def NO_CODECS(api: str, operation: str) -> None:  # noqa: N802 - stands for a ta
 
 
 def request(**fields: object) -> ModelRequest:
-    return ModelRequest(operation="chat", model="m", raw=b"x" * 100, body={}, **fields)  # type: ignore[arg-type]
+    return ModelRequest(operation="chat", model="m", raw=b"x" * 100, decoded={}, **fields)  # type: ignore[arg-type]
 
 
 def slug(call, *arguments: object) -> str:
