@@ -396,3 +396,25 @@ async def test_a_cancelled_writer_leaves_no_lock(database: Database) -> None:
         async with asyncio.timeout(5), database.write() as connection:
             await connection.execute(text("DELETE FROM receipt"))
     assert any(isinstance(one, asyncio.CancelledError) for one in errors)
+
+
+@pytest.mark.parametrize("empty", ["postgresql"], indirect=True)
+async def test_a_writer_of_many_rows_may_be_cut_off_while_it_waits(database: Database) -> None:
+    """Its rows wait for somebody else's transaction, so it cannot send them all: a cancellation ends it at once, and its rows are gone."""
+    await workspaces.ensure_default(database)
+
+    async def work() -> None:
+        async with database.write() as connection:
+            await ledger.insert_receipts(connection, [receipt(n) for n in range(3000)], 9)
+
+    async with database.write() as other:
+        await ledger.insert_receipts(other, [receipt(0)], 9)
+        task = asyncio.create_task(work())
+        await asyncio.sleep(0.5)
+        assert not task.done()
+        task.cancel()
+        done, _ = await asyncio.wait({task}, timeout=5)
+        assert done
+        assert task.cancelled()
+    async with asyncio.timeout(5), database.write() as connection:
+        assert (await connection.execute(text("SELECT COUNT(*) FROM receipt"))).scalar() == 1

@@ -168,6 +168,7 @@ def test_metrics(served: Served) -> None:
         "status_code",
         "error_code",
         "le",
+        "limit",
         "usage_type",
         "backend",
         "kind",

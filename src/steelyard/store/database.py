@@ -89,7 +89,11 @@ def open_database(url: str, data_dir: Path) -> Database:
         engine = create_async_engine(parsed, connect_args={"async_creator_fn": _connect})
         _prepare_sqlite(engine)
     else:
-        engine = create_async_engine(parsed, pool_size=8, max_overflow=8, pool_pre_ping=True)
+        # imported where it is used: most installations have a file
+        from steelyard.store.postgres_connection import EndingConnection
+
+        options = {"connection_class": EndingConnection}
+        engine = create_async_engine(parsed, pool_size=8, max_overflow=8, pool_pre_ping=True, connect_args=options)
     return Database(engine)
 
 
