@@ -121,16 +121,23 @@ class Run:
 
     async def open_loop(self, rate: float) -> None:
         self.is_open_loop = True
+        await asyncio.to_thread(self._pace, asyncio.get_running_loop(), rate)
+
+    def _pace(self, loop: asyncio.AbstractEventLoop, rate: float) -> None:
+        """Says when calls are due, in a thread: the loop's timers know whole milliseconds alone, and would send calls early and in pairs."""
         began = time.perf_counter()
         for number in range(self.total):
             due = began + number / rate
             delay = due - time.perf_counter()
             if delay > 0:
-                await asyncio.sleep(delay)
-            if self.idle:
-                self.idle.pop().send(due)
-            else:
-                self.due.append(due)
+                time.sleep(delay)
+            loop.call_soon_threadsafe(self._is_due, due)
+
+    def _is_due(self, due: float) -> None:
+        if self.idle:
+            self.idle.pop().send(due)
+        else:
+            self.due.append(due)
 
 
 def quantile(values: list[float], q: float) -> float:

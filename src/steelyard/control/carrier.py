@@ -20,7 +20,8 @@ from steelyard.store.database import Database
 
 log = logging.getLogger("steelyard.ledger")
 
-READ_BYTES = 1024 * 1024
+#: A transaction's worth, some 400 receipts: leases are written by the same database, and calls may wait for them.
+READ_BYTES = 256 * 1024
 #: How often a segment that does not grow is asked whether its writer has gone.
 ASK_S = 2.0
 _decoder = msgspec.json.Decoder(Receipt)
