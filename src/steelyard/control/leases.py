@@ -141,7 +141,8 @@ class Leases:
             return last.reply, False
         taken = sum(one.amount for one in pool.values())
         left = wish.limit - taken
-        granted = min(left, wish.want) if wish.need and left >= wish.need else 0
+        spare = 0 if wish.is_exact else left // SLICE
+        granted = min(left, wish.want + spare) if wish.need and left >= wish.need else 0
         last.amount += granted
         last.seq, last.reply = wish.seq, LeaseReply(granted, left - granted, taken)
         return last.reply, taken > last.amount

@@ -45,8 +45,9 @@ FILL_S = 5.0
 #: The keeper may be starting again: a wish is repeated for this long.
 KEEPER_S = 3.0
 RETRY_S = 0.1
-#: What a purse has not used for this long goes back.
-IDLE_S = 1.0
+#: What a purse has not used for this long goes back; it goes at once where another gateway is short. A caller who comes back sooner
+#: need not wait for the database.
+IDLE_S = 5.0
 FORGET_S = 120.0
 SWEEP_S = 0.5
 #: A debt of more than this part of a minute's worth is told of at once.
