@@ -1,7 +1,9 @@
 """What storage promises, on SQLite and PostgreSQL alike."""
 
 import asyncio
+import os
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -154,6 +156,50 @@ async def test_live_journal_is_left_to_its_writer(database: Database, tmp_path: 
     journal.close()
     await Carrier(directory, database).carry()
     assert list(directory.iterdir()) == []
+
+
+async def test_what_a_gateway_writes_meanwhile_is_left_to_the_next_carrying(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A journal that grows as fast as it is read costs one transaction a carrying; what a full disk took back hides nothing behind it."""
+    from steelyard.gateway.journal import Journal
+
+    directory = tmp_path / "journal"
+    directory.mkdir()
+    journal = Journal(directory, "boot")
+    carrier = Carrier(directory, database)
+    insert, numbers = ledger.insert_receipts, iter(range(2, 100))
+
+    async def insert_slowly(*asked: Any, **more: Any) -> int:
+        journal.record(receipt(next(numbers)))
+        return await insert(*asked, **more)
+
+    journal.record(receipt(1))
+    monkeypatch.setattr(ledger, "insert_receipts", insert_slowly)
+    assert [await carrier.carry() for _ in range(3)] == [1, 1, 1]
+    monkeypatch.undo()
+    assert await carrier.carry() == 1
+    (segment,) = directory.glob("*.jsonl")
+    line = segment.read_bytes().splitlines(keepends=True)[-1]
+    os.truncate(segment, segment.stat().st_size - len(line))
+    assert await carrier.carry() == 0
+    journal.record(receipt(99))
+    assert await carrier.carry() == 1
+    journal.close()
+
+
+async def test_places_are_leased_by_slices(database: Database) -> None:
+    """Of many places a gateway gets some beside, so that a burst need not ask for each; of few it gets what it wants."""
+    kept = Leases(database, lambda _: True, lambda: None)
+
+    async def take(limit: int, seq: int, **fields: bool) -> int:
+        wish = Wish(
+            account=f"key:{limit}|calls|minute|pool", kind="pool", limit=limit, seq=seq, need=1, want=1, **fields
+        )
+        (reply,) = await kept.fulfil("m.o", [wish])
+        return reply.granted
+
+    assert (await take(6400, 1), await take(6400, 2, is_exact=True), await take(10, 3)) == (101, 1, 1)
 
 
 async def test_idempotency_claims(database: Database) -> None:

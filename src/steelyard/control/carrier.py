@@ -59,7 +59,8 @@ class Carrier:
             is_finished = _is_free(segment.fileno())
             # what comes meanwhile is left for the next time: running after it would end in a transaction for every few receipts
             end = os.fstat(segment.fileno()).st_size
-            offset = self._offsets.get(path.name, 0)
+            # a writer on a full disk takes back what it could not write whole
+            offset = self._offsets[path.name] = min(self._offsets.get(path.name, 0), end)
             while lines := _whole_lines(os.pread(segment.fileno(), min(end - offset, READ_BYTES), offset)):
                 carried += await self._settle(lines, path.name)
                 offset += len(lines)

@@ -65,10 +65,9 @@ def hold_for(
             continue
         last_cap, last_price = cap, price
         output_tokens = request.n * cap
+        total = prompt_tokens * _prompt_price(price) + output_tokens * _output_price(price)
         tokens = max(tokens, prompt_tokens + output_tokens)
-        if price.input_micros or price.output_micros or price.cached_micros or price.reasoning_micros:
-            total = prompt_tokens * _prompt_price(price) + output_tokens * _output_price(price)
-            micros = max(micros, -(-total // PRICE_UNIT_TOKENS))
+        micros = max(micros, -(-total // PRICE_UNIT_TOKENS))
     return tokens, micros
 
 

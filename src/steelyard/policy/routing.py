@@ -72,11 +72,7 @@ def resolve(models: dict[str, Model], request: ModelRequest, codec_of: CodecOf) 
     if model is None:
         raise fault("model_not_found", model=_shown(request.model), param="model", detail="" if models else _NO_MODEL)
     targets = model.targets
-    is_plain = not request.needs and request.output_cap_tokens is None
     for target in targets:
-        # what needs nothing, caps nothing and is in the target's own API is refused for its operation alone
-        if is_plain and request.api == target.api and request.operation in target.operations:
-            continue
         if refuse(model, target, request, codec_of) is not None:
             break
     else:
